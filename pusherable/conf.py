@@ -12,6 +12,8 @@ from django.http import HttpRequest
 
 T = TypeVar("T")
 
+PUSHER_TRANSPORT = "pusherable.delivery.transports.PusherTransport"
+
 
 class Backend(TypedDict, total=False):
     """How a dispatcher or transport is chosen: a dotted path, and keyword arguments for the class."""
@@ -52,7 +54,7 @@ class Conf:
     PUSHER_SSL = Setting[bool](True)
     PUSHER_TIMEOUT = Setting[float](5)
 
-    PUSHERABLE_TRANSPORT = Setting[Backend]({"BACKEND": "pusherable.delivery.transports.PusherTransport"})
+    PUSHERABLE_TRANSPORT = Setting[Backend]({"BACKEND": PUSHER_TRANSPORT})
     PUSHERABLE_DISPATCHER = Setting[Backend]({"BACKEND": "pusherable.delivery.dispatchers.ThreadDispatcher"})
     PUSHERABLE_CHANNEL_FORMAT = Setting[str]("{model_name}_{pk}")
     PUSHERABLE_ON_ERROR = Setting[str]("raise")
@@ -63,8 +65,13 @@ class Conf:
 
     @property
     def has_credentials(self) -> bool:
-        """Whether events are broadcast at all; without credentials the app is an access log only."""
+        """Whether Pusher can be reached; without credentials the app is an access log only."""
         return bool(self.PUSHER_APP_ID and self.PUSHER_KEY and self.PUSHER_SECRET)
+
+    @property
+    def broadcasts(self) -> bool:
+        """Whether events are sent at all: to Pusher with credentials, or by a transport that needs none."""
+        return self.has_credentials or self.PUSHERABLE_TRANSPORT.get("BACKEND") != PUSHER_TRANSPORT
 
     @property
     def port(self) -> int:

@@ -2,7 +2,7 @@
 
 from tests import databases
 
-SECRET_KEY = "only for tests"  # noqa: S105
+SECRET_KEY = "only for tests"
 DEBUG = False
 ALLOWED_HOSTS = ["*"]
 USE_TZ = True
@@ -43,7 +43,7 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 PUSHER_APP_ID = "4242"
 PUSHER_KEY = "test-key"
-PUSHER_SECRET = "test-secret"  # noqa: S105
+PUSHER_SECRET = "test-secret"
 PUSHER_CLUSTER = "eu"
 PUSHERABLE_TRANSPORT = {"BACKEND": "pusherable.delivery.transports.LocmemTransport"}
 PUSHERABLE_DISPATCHER = {"BACKEND": "pusherable.delivery.dispatchers.InlineDispatcher"}

@@ -1,0 +1,190 @@
+"""System checks: a wrong setting is found at start-up, and the hint says what to write."""
+
+from collections.abc import Iterator
+from itertools import combinations
+from typing import Any
+
+from django.apps import apps
+from django.core import checks
+from django.core.exceptions import ImproperlyConfigured
+from django.db import models
+from django.utils.module_loading import import_string
+
+from pusherable.channels import format_error, format_name
+from pusherable.conf import conf
+from pusherable.delivery.dispatchers import dispatcher
+from pusherable.delivery.transports import transport
+from pusherable.origin import trusted_networks
+
+_CREDENTIALS = ("PUSHER_APP_ID", "PUSHER_KEY", "PUSHER_SECRET")
+
+
+@checks.register(checks.Tags.compatibility)
+def check_settings(**_kwargs: Any) -> list[checks.CheckMessage]:
+    return [
+        *_credentials(),
+        *_connection(),
+        *_backends(),
+        *_recording(),
+        *_channel_names(),
+    ]
+
+
+def _credentials() -> Iterator[checks.CheckMessage]:
+    missing = [name for name in _CREDENTIALS if not getattr(conf, name)]
+    wrong = [name for name in _CREDENTIALS if not isinstance(getattr(conf, name), str)]
+    app_id = str(conf.PUSHER_APP_ID)
+    if len(missing) == len(_CREDENTIALS):
+        if not conf.broadcasts:
+            yield checks.Warning(
+                "There are no Pusher credentials: accesses are recorded, but not broadcast.",
+                hint="Set PUSHER_APP_ID, PUSHER_KEY and PUSHER_SECRET, or add 'pusherable.W001' to "
+                "SILENCED_SYSTEM_CHECKS if an access log is all you want.",
+                id="pusherable.W001",
+            )
+    elif missing:
+        yield checks.Error(
+            f"The Pusher credentials are half set; missing: {', '.join(missing)}.",
+            hint="Copy app_id, key and secret from the keys of your Pusher app, or remove all three.",
+            id="pusherable.E001",
+        )
+    elif wrong:
+        yield checks.Error(
+            f"{wrong[0]} = {getattr(conf, wrong[0])!r} is not a string.",
+            hint=f'Write {wrong[0]} = "{getattr(conf, wrong[0])}".',
+            id="pusherable.E002",
+        )
+    elif not conf.PUSHER_HOST and not (app_id.isascii() and app_id.isdigit()):
+        yield checks.Error(
+            f"PUSHER_APP_ID = {app_id!r}: Pusher would refuse it, an app id there has digits only.",
+            hint="Copy app_id from the keys of your Pusher app (it is neither the app's name nor its key), "
+            "or
+            " set PUSHER_HOST if this is a self-hosted server, where it may be any text.",
+            id="pusherable.E003",
+        )
+
+
+def _connection() -> Iterator[checks.CheckMessage]:
+    host, port, tls, timeout = conf.PUSHER_HOST, conf.PUSHER_PORT, conf.PUSHER_SSL, conf.PUSHER_TIMEOUT
+    if not isinstance(conf.PUSHER_CLUSTER, str):
+        yield checks.Error(
+            f"PUSHER_CLUSTER = {conf.PUSHER_CLUSTER!r} is not a string.",
+            hint='Write the short name from the keys of your Pusher app, for example PUSHER_CLUSTER = "eu".',
+            id="pusherable.E004",
+        )
+    if host is not None and (not isinstance(host, str) or "/" in host or host.count(":") == 1):
+        yield checks.Error(
+            f"PUSHER_HOST = {host!r} is not a host name.",
+            hint='Write the name alone, for example PUSHER_HOST = "ws.example.com"; the port goes to '
+            "PUSHER_PORT, and PUSHER_SSL = False means http.",
+            id="pusherable.E005",
+        )
+    if port is not None and not (type(port) is int and 0 < port < 65536):
+        yield checks.Error(
+            f"PUSHER_PORT = {port!r} is not a port.",
+            hint="Write a number from 1 to 65535, for example PUSHER_PORT = 6001.",
+            id="pusherable.E006",
+        )
+    if not isinstance(tls, bool):
+        yield checks.Error(
+            f"PUSHER_SSL = {tls!r} is neither True nor False.",
+            hint="Write PUSHER_SSL = True (https, the default) or PUSHER_SSL = False (http).",
+            id="pusherable.E007",
+        )
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or timeout <= 0:
+        yield checks.Error(
+            f"PUSHER_TIMEOUT = {timeout!r} is not a number of seconds above 0.",
+            hint="Write for example PUSHER_TIMEOUT = 5.",
+            id="pusherable.E008",
+        )
+
+
+def _backends() -> Iterator[checks.CheckMessage]:
+    for chosen, example in (
+        (dispatcher, "dispatchers.ThreadDispatcher"),
+        (transport, "transports.PusherTransport"),
+    ):
+        wanted = getattr(conf, chosen.setting)
+        try:
+            chosen.make(wanted)
+        except ImproperlyConfigured as error:
+            yield checks.Error(
+                str(error),
+                hint=f'Write for example {chosen.setting} = {{"BACKEND": "pusherable.delivery.{example}"}}.',
+                id="pusherable.E009",
+            )
+
+
+def _recording() -> Iterator[checks.CheckMessage]:
+    on_error, redact, added = conf.PUSHERABLE_ON_ERROR, conf.PUSHERABLE_REDACT, conf.PUSHERABLE_CONTEXT
+    if on_error not in {"raise", "log"}:
+        yield checks.Error(
+            f"PUSHERABLE_ON_ERROR = {on_error!r} is not known.",
+            hint='Write "raise" (an access that cannot be recorded fails) or "log" (it is served anyway).',
+            id="pusherable.E010",
+        )
+    if not _is_list_of_strings(redact):
+        yield checks.Error(
+            f"PUSHERABLE_REDACT = {redact!r} is not a list of field names.",
+            hint='Write for example PUSHERABLE_REDACT = ["ssn", "clinic.patient.notes"].',
+            id="pusherable.E011",
+        )
+    try:
+        if not _is_list_of_strings(conf.PUSHERABLE_TRUSTED_PROXIES):
+            raise ValueError("it is not a list of networks")  # noqa: TRY301
+        trusted_networks(tuple(conf.PUSHERABLE_TRUSTED_PROXIES))
+    except ValueError as error:
+        yield checks.Error(
+            f"PUSHERABLE_TRUSTED_PROXIES = {conf.PUSHERABLE_TRUSTED_PROXIES!r}: {error}.",
+            hint='Write networks without host bits, for example ["10.0.0.0/8", "unix"].',
+            id="pusherable.E012",
+        )
+    try:
+        function = import_string(added) if isinstance(added, str) else added
+    except ImportError:
+        function = added
+    if function is not None and not callable(function):
+        yield checks.Error(
+            f"PUSHERABLE_CONTEXT = {added!r} is not a function, nor the path of one.",
+            hint='Write for example "myproject.audit.context", a function that takes the request (or None) '
+            "and returns a dict.",
+            id="pusherable.E013",
+        )
+
+
+def _channel_names() -> Iterator[checks.CheckMessage]:
+    template = conf.PUSHERABLE_CHANNEL_FORMAT
+    if error := format_error(template):
+        yield checks.Error(
+            f"PUSHERABLE_CHANNEL_FORMAT = {template!r}: {error}",
+            hint='Write for example "{model_name}_{pk}" (the default) or "{app_label}_{model_name}_{pk}".',
+            id="pusherable.E014",
+        )
+        return
+    installed = [model for model in apps.get_models() if not model._meta.proxy]
+    for one, other in combinations(installed, 2):
+        if _may_collide(one, other) or _may_collide(other, one):
+            yield checks.Warning(
+                f"{one._meta.label} and {other._meta.label} share channel names: events of the one reach "
+                "pages of the other.",
+                hint='Set PUSHERABLE_CHANNEL_FORMAT = "{app_label}_{model_name}_{pk}", or add '
+                "'pusherable.W002' to SILENCED_SYSTEM_CHECKS if only one of them is broadcast.",
+                id="pusherable.W002",
+            )
+
+
+def _may_collide(one: type[models.Model], other: type[models.Model]) -> bool:
+    """Whether a key of `one` can make a channel name that a key of `other` makes too.
+
+    Equal names around the key always do; `foo` with the text key "bar_1" also meets `foo_bar` with key 1.
+    """
+    before, after = format_name(one, "\0").split("\0")
+    other_before, other_after = format_name(other, "\0").split("\0")
+    if (before, after) == (other_before, other_after):
+        return True
+    free_text = isinstance(one._meta.pk, (models.CharField, models.TextField))
+    return free_text and other_before.startswith(before) and other_after.endswith(after)
+
+
+def _is_list_of_strings(value: object) -> bool:
+    return isinstance(value, (list, tuple, set, frozenset)) and all(isinstance(item, str) for item in value)

@@ -1,0 +1,40 @@
+"""Choosing a class by a setting of the form ``{"BACKEND": "dotted.path", "OPTIONS": {...}}``."""
+
+from typing import Generic, TypeVar
+
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
+
+from pusherable.conf import Backend, conf
+
+T = TypeVar("T")
+
+
+class Chosen(Generic[T]):
+    """The instance that a setting asks for, made at first use and again when the setting has changed."""
+
+    def __init__(self, setting: str) -> None:
+        self.setting = setting
+        self._made_for: Backend | None = None
+        self._instance: T | None = None
+
+    def get(self) -> T:
+        """Raises ImproperlyConfigured where the setting names no class, or options that it does not take."""
+        wanted: Backend = getattr(conf, self.setting)
+        if self._instance is None or wanted != self._made_for:
+            if (close := getattr(self._instance, "close", None)) is not None:
+                close()
+            self._instance, self._made_for = self.make(wanted), wanted
+        return self._instance
+
+    def make(self, wanted: Backend) -> T:
+        if not isinstance(wanted, dict) or not isinstance(wanted.get("BACKEND"), str):
+            raise ImproperlyConfigured(
+                f"{self.setting} = {wanted!r}: write {{'BACKEND': 'path.to.Class', 'OPTIONS': {{...}}}}."
+            )
+        try:
+            backend = import_string(wanted["BACKEND"])
+            instance: T = backend(**wanted.get("OPTIONS", {}))
+        except (ImportError, TypeError, ValueError) as error:
+            raise ImproperlyConfigured(f"{self.setting} = {wanted!r}: {error}") from error
+        return instance

@@ -1,0 +1,60 @@
+"""What goes over the wire for an event."""
+
+import datetime as dt
+import json
+from typing import Any, Final, NamedTuple
+
+from django.apps import apps
+
+from pusherable.models import AccessEvent, Delivery
+
+#: Pusher refuses more bytes of UTF-8 than this in one event's data (https://pusher.com/docs/channels/library_auth_reference/rest-api).
+MAX_DATA: Final = 10_240
+
+
+class Message(NamedTuple):
+    """One event on one channel; `data` is JSON text."""
+
+    channel: str
+    name: str
+    data: str
+
+
+def messages(delivery: Delivery) -> list[Message]:
+    """The messages of a delivery, one for each of its event's channels."""
+    event = delivery.event
+    data = encode(event, replayed=delivery.replayed)
+    return [Message(channel, event.action, data) for channel in event.channels]
+
+
+def encode(event: AccessEvent, *, replayed: bool = False) -> str:
+    """The message's JSON. `object` is reduced to its key where all of it would be more than Pusher takes."""
+    message: dict[str, Any] = {
+        "object": event.snapshot,
+        "user": event.username,
+        "model": event.object_type.rpartition(".")[2],
+        "event_id": event.pk,
+        "at": event.occurred_at.astimezone(dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+    }
+    if event.action == "updated":
+        message["changed"] = list(event.changes)
+    if replayed:
+        message["replayed"] = True
+    data = _dump(message)
+    if len(data.encode()) > MAX_DATA:
+        data = _dump(message | {"object": _key(event), "truncated": True})
+    if len(data.encode()) > MAX_DATA:
+        data = _dump(message | {"object": {}, "changed": [], "truncated": True})
+    return data
+
+
+def _key(event: AccessEvent) -> dict[str, Any]:
+    try:
+        name = apps.get_model(event.object_type)._meta.pk.name
+    except LookupError:  # the app is no longer installed
+        name = "pk"
+    return {name: event.snapshot.get(name, event.object_pk)}
+
+
+def _dump(message: dict[str, Any]) -> str:
+    return json.dumps(message, ensure_ascii=False, separators=(",", ":"))

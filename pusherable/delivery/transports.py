@@ -1,0 +1,130 @@
+"""How a message leaves: through Pusher's HTTP API, to the console, or into a list for tests."""
+
+import json
+import os
+import ssl
+import sys
+import threading
+from collections.abc import Sequence
+from typing import Any, ClassVar, Protocol
+
+import urllib3
+from pusher.errors import PusherError
+from pusher.http import process_response
+from pusher.pusher_client import PusherClient
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
+
+from pusherable.conf import conf
+from pusherable.delivery.backends import Chosen
+from pusherable.delivery.messages import Message
+
+
+class TransportError(Exception):
+    """The messages could not be handed over; they should be tried again later."""
+
+
+class Transport(Protocol):
+    """What a project's own transport has to offer."""
+
+    def send(self, messages: Sequence[Message]) -> None:
+        """Hand over at most 10 messages, all or none; called from several threads.
+
+        Raises TransportError if they may not have arrived.
+        """
+
+
+class PusherTransport:
+    """Pusher Channels, or a server that speaks its HTTP API where ``PUSHER_HOST`` is set."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._made_for: tuple[object, ...] = ()
+        self._client: PusherClient | None = None
+
+    def send(self, messages: Sequence[Message]) -> None:
+        batch = [message._asdict() for message in messages]
+        try:
+            # Encoded already: the client would measure the text with sys.getsizeof, not in bytes of UTF-8.
+            answer = self.client.trigger_batch(batch, already_encoded=True)
+        except (PusherError, urllib3.exceptions.HTTPError, json.JSONDecodeError, ValueError) as error:
+            raise TransportError(f"{type(error).__name__}: {error}") from error
+        # Some self-hosted servers report a failure with status 200.
+        if isinstance(answer, dict) and answer.get("error"):
+            raise TransportError(f"The server answered {answer['error']!r} (code {answer.get('code')}).")
+
+    @property
+    def client(self) -> PusherClient:
+        """The one client of this process; it keeps its connections open between calls."""
+        made_for = (
+            os.getpid(),  # sockets must not be shared across a fork
+            *(conf.PUSHER_APP_ID, conf.PUSHER_KEY, conf.PUSHER_SECRET, conf.PUSHER_CLUSTER),
+            *(conf.PUSHER_HOST, conf.PUSHER_PORT, conf.PUSHER_SSL, conf.PUSHER_TIMEOUT),
+        )
+        with self._lock:
+            if self._client is None or self._made_for != made_for:
+                self._client = Client()
+                self._made_for = made_for
+            return self._client
+
+
+class Client(PusherClient):  # type: ignore[misc]
+    """The Python client, made from the settings, with our HTTP backend.
+
+    It refuses an app id that is not all digits; self-hosted servers have such ids, so it is set afterwards.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "0",
+            conf.PUSHER_KEY,
+            conf.PUSHER_SECRET,
+            ssl=conf.PUSHER_SSL,
+            host=conf.PUSHER_HOST,
+            port=conf.port,
+            timeout=conf.PUSHER_TIMEOUT,
+            cluster=conf.PUSHER_CLUSTER,
+            backend=Urllib3Backend,
+        )
+        self._app_id = conf.PUSHER_APP_ID
+
+
+class Urllib3Backend:
+    """The client's HTTP calls over a pool of kept connections.
+
+    The client's own backend pins a bundle of certificate authorities from 2021; this one trusts those of the
+    system and of the installed certifi.
+    """
+
+    def __init__(self, client: PusherClient) -> None:
+        context = None
+        if client.ssl:
+            context = ssl.create_default_context()
+            context.load_verify_locations(DEFAULT_CA_BUNDLE_PATH)
+        self.pool = urllib3.PoolManager(
+            maxsize=8, timeout=client.timeout, retries=False, ssl_context=context, block=False
+        )
+
+    def send_request(self, request: Any) -> Any:
+        response = self.pool.request(request.method, request.url, body=request.body, headers=request.headers)
+        return process_response(response.status, response.data.decode(errors="replace"))
+
+
+class ConsoleTransport:
+    """Prints every message on standard output: for development without a server."""
+
+    def send(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            sys.stdout.write(f"{message.channel} {message.name} {message.data}\n")
+        sys.stdout.flush()
+
+
+class LocmemTransport:
+    """Keeps every message in the list ``LocmemTransport.sent``: for tests."""
+
+    sent: ClassVar[list[Message]] = []
+
+    def send(self, messages: Sequence[Message]) -> None:
+        self.sent.extend(messages)
+
+
+transport: Chosen[Transport] = Chosen("PUSHERABLE_TRANSPORT")

@@ -1,0 +1,116 @@
+"""The log and the queue beside it."""
+
+from typing import Any, Self
+
+from django.db import models
+from django.utils import timezone
+from django.utils.functional import cached_property
+from django.utils.translation import gettext_lazy as _
+
+from pusherable.snapshots import object_key, object_type
+
+
+class Action(models.TextChoices):
+    """The built-in actions: present tense, a page was opened; past tense, a change was saved."""
+
+    VIEW = "view", _("view")
+    UPDATE = "update", _("update")
+    CREATE = "create", _("create")
+    DELETE = "delete", _("delete")
+    UPDATED = "updated", _("updated")
+    CREATED = "created", _("created")
+    DELETED = "deleted", _("deleted")
+
+
+class AccessEventQuerySet(models.QuerySet["AccessEvent"]):
+    """Which events, newest first; every method is backed by an index."""
+
+    def newest(self) -> Self:
+        return self.order_by("-id")
+
+    def of_object(self, obj: models.Model) -> Self:
+        return self.filter(object_type=object_type(obj), object_pk=object_key(obj))
+
+    def of_model(self, model: type[models.Model]) -> Self:
+        return self.filter(object_type=object_type(model))
+
+    def by_user(self, user: models.Model) -> Self:
+        return self.filter(user_pk=object_key(user))
+
+
+class AccessEvent(models.Model):
+    """Who did what to which object, when and from where. Written once, never updated.
+
+    It refers to no other table, so a deleted user or object, or a removed app, leaves it as it was.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    occurred_at = models.DateTimeField(_("time"), default=timezone.now)
+    action = models.CharField(_("action"), max_length=50)
+    object_type = models.CharField(_("object type"), max_length=255)
+    object_pk = models.CharField(_("object key"), max_length=255)
+    object_repr = models.CharField(_("object"), max_length=255)
+    user_pk = models.CharField(_("user key"), max_length=255, blank=True)
+    username = models.CharField(_("user"), max_length=255, blank=True)
+    remote_addr = models.CharField(_("address"), max_length=45, blank=True)
+    request_id = models.CharField(_("request id"), max_length=128, blank=True)
+    context = models.JSONField(_("context"), default=dict)
+    snapshot = models.JSONField(_("snapshot"), default=dict)
+    changes = models.JSONField(_("changes"), default=dict)
+    channels = models.JSONField(_("channels"), default=list)
+
+    objects = AccessEventQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("access event")
+        verbose_name_plural = _("access events")
+        default_permissions = ("view",)
+        indexes = [
+            models.Index(fields=["object_type", "object_pk", "-id"], name="pusherable_object"),
+            models.Index(fields=["user_pk", "-id"], name="pusherable_user"),
+            models.Index(fields=["action", "-id"], name="pusherable_action"),
+            models.Index(fields=["occurred_at"], name="pusherable_time"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.username or '-'} {self.action} {self.object_type} {self.object_pk}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise TypeError("An access event is written once; it cannot be changed.")
+        super().save(*args, **kwargs)
+
+    @cached_property
+    def status(self) -> str:
+        """``not broadcast``, ``pending``, ``failed`` or ``delivered``; a query unless delivery is joined."""
+        if not self.channels:
+            return "not broadcast"
+        delivery: Delivery | None = getattr(self, "delivery", None)
+        if delivery is None:
+            return "delivered"
+        return "failed" if delivery.failed_at else "pending"
+
+
+class Delivery(models.Model):
+    """An event that still has to be sent.
+
+    The row is deleted on success, so the table is as small as the backlog.
+    """
+
+    event = models.OneToOneField(
+        AccessEvent, models.DO_NOTHING, primary_key=True, db_constraint=False, verbose_name=_("access event")
+    )
+    deliver_after = models.DateTimeField(_("deliver after"), default=timezone.now)
+    attempts = models.PositiveIntegerField(_("attempts"), default=0)
+    last_error = models.TextField(_("last error"), blank=True, default="")
+    failed_at = models.DateTimeField(_("failed at"), null=True, blank=True)
+    claim = models.UUIDField(_("claim"), null=True, blank=True)
+    replayed = models.BooleanField(_("replayed"), default=False)
+
+    class Meta:
+        verbose_name = _("delivery")
+        verbose_name_plural = _("deliveries")
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"event {self.event_id}, attempts: {self.attempts}"

@@ -1,0 +1,316 @@
+"""An object's fields as JSON, as they are now, and the difference between two such states.
+
+What has to be read from a model is worked out once per model and choice of fields (a *plan*); taking a
+snapshot then costs one attribute access and one conversion per field, and a query per many-to-many field.
+"""
+
+import base64
+import datetime as dt
+import hashlib
+import math
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
+from functools import lru_cache, partial
+from typing import Any, Final, NamedTuple
+
+from django.core.exceptions import FieldDoesNotExist, ValidationError
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import models
+from django.utils.duration import duration_iso_string
+
+from pusherable.conf import conf
+from pusherable.redaction import REDACTED, is_secret, is_secret_field
+
+Json = Any
+Reader = Callable[[Any], Json]
+
+
+class Column(NamedTuple):
+    """One field of a plan: its name, the attribute with its value, how to read it, whether it is secret."""
+
+    name: str
+    attname: str
+    read: Reader
+    secret: bool
+
+
+def object_type(obj: models.Model | type[models.Model]) -> str:
+    """The ``app.model`` label; a proxy has that of its concrete model."""
+    return (obj._meta.concrete_model or obj)._meta.label_lower
+
+
+def object_key(obj: models.Model) -> str:
+    """The primary key as text of at most 255 characters; a composite key is a JSON list.
+
+    A longer key keeps its beginning and ends in ``;`` and its SHA-256, so that it still finds its events.
+    """
+    key = obj._meta.pk.value_to_string(obj) if obj.pk is not None else ""
+    return key if len(key) <= 255 else f"{key[:190]};{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+def snapshot(
+    obj: models.Model,
+    fields: str | Iterable[str] | None = None,
+    exclude: str | Iterable[str] | None = None,
+    *,
+    values: Mapping[str, Json] | None = None,
+) -> dict[str, Json]:
+    """The object's fields as JSON: the editable ones and the key, or those that `fields` names.
+
+    `fields` and `exclude` are a name or an iterable of names. Secret fields are left out whatever they say,
+    and so are deferred ones unless they are named. `values` is a state that has been read already. Raises
+    FieldDoesNotExist for a name that the model lacks.
+    """
+    columns = plan(obj._meta.model, _names(fields), _names(exclude) or (), tuple(conf.PUSHERABLE_REDACT))
+    if values is not None:
+        return {column.name: values[column.name] for column in columns if column.name in values}
+    deferred = obj.get_deferred_fields() if fields is None else ()
+    return {column.name: column.read(obj) for column in columns if column.attname not in deferred}
+
+
+def state(obj: models.Model) -> dict[str, Json]:
+    """Every field that is loaded, secrets included: for `difference`, never to be stored."""
+    deferred = obj.get_deferred_fields()
+    columns = full_plan(obj._meta.model, tuple(conf.PUSHERABLE_REDACT))
+    return {column.name: column.read(obj) for column in columns if column.attname not in deferred}
+
+
+def stored_state(obj: models.Model) -> dict[str, Json]:
+    """Like `state`, but as the database has the object (one query), whatever the instance says."""
+    return state(obj._meta.model._base_manager.using(obj._state.db).get(pk=obj.pk))
+
+
+def saved_state(obj: models.Model) -> dict[str, Json]:
+    """Like `state`, just after ``save()``: from the database where only that knows (one query).
+
+    It does after an expression (``F("votes") + 1``) and for a generated field: Django 5.2 (and later
+    versions on MySQL and MariaDB) leave both out of date in the instance.
+    """
+    unsettled = any(
+        field.generated or hasattr(obj.__dict__.get(field.attname), "resolve_expression")
+        for field in obj._meta.concrete_fields
+    )
+    return stored_state(obj) if unsettled else state(obj)
+
+
+def difference(
+    model: type[models.Model], before: Mapping[str, Json], after: Mapping[str, Json]
+) -> dict[str, list[Json]]:
+    """``{field: [old, new]}`` of the fields that differ; of a secret one, only that it does."""
+    return {
+        column.name: [REDACTED, REDACTED] if column.secret else [before[column.name], after[column.name]]
+        for column in full_plan(model, tuple(conf.PUSHERABLE_REDACT))
+        if column.name in before and column.name in after and before[column.name] != after[column.name]
+    }
+
+
+@lru_cache(maxsize=1024)
+def plan(
+    model: type[models.Model],
+    fields: tuple[str, ...] | None,
+    exclude: tuple[str, ...],
+    redact: tuple[str, ...],
+) -> tuple[Column, ...]:
+    for name in (*(fields or ()), *exclude):
+        _field(model, name)
+    return tuple(
+        column
+        for column in full_plan(model, redact)
+        if not column.secret
+        and column.name not in exclude
+        and (_is_default(_field(model, column.name)) if fields is None else column.name in fields)
+    )
+
+
+@lru_cache(maxsize=1024)
+def full_plan(model: type[models.Model], redact: tuple[str, ...]) -> tuple[Column, ...]:
+    opts = model._meta
+    return tuple(
+        Column(field.name, field.attname, _reader(field), is_secret_field(field, redact))
+        for field in (*opts.concrete_fields, *opts.many_to_many)
+    )
+
+
+def _is_default(field: "models.Field[Any, Any]") -> bool:
+    return field.editable or field.primary_key
+
+
+def _field(model: type[models.Model], name: str) -> "models.Field[Any, Any]":
+    opts = model._meta
+    for field in (*opts.concrete_fields, *opts.many_to_many):
+        if field.name == name:
+            return field
+    known = ", ".join(field.name for field in (*opts.concrete_fields, *opts.many_to_many))
+    raise FieldDoesNotExist(f"{opts.label} has no field named {name!r} to record; it has {known}.")
+
+
+def _names(names: str | Iterable[str] | None) -> tuple[str, ...] | None:
+    if names is None:
+        return None
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+# Reading one field
+
+
+def _reader(field: "models.Field[Any, Any]") -> Reader:
+    if isinstance(field, models.ManyToManyField):
+        return _read_keys(field)
+    attname = field.attname
+    target: Any = field
+    while isinstance(target, models.ForeignKey):
+        target = target.target_field
+    if isinstance(target, models.GeneratedField):
+        target = target.output_field
+    if isinstance(target, models.FileField):
+        return lambda obj: _file(getattr(obj, attname))
+    if isinstance(target, models.DecimalField):
+        return _read_scalar(target, attname, Decimal, partial(_decimal, target.decimal_places))
+    for field_class, (native, convert) in _SCALARS.items():
+        if isinstance(target, field_class):
+            return _read_scalar(target, attname, native, convert)
+    return _read_other(field, attname)
+
+
+def _read_scalar(
+    field: "models.Field[Any, Any]", attname: str, native: type, convert: Callable[[Any], Json]
+) -> Reader:
+    def read(obj: Any) -> Json:
+        value = getattr(obj, attname)
+        if value is None:
+            return None
+        if type(value) is not native:
+            # Assigned, but never through the database or a form: "2026-01-31" in a DateField.
+            try:
+                value = field.to_python(value)
+            except (ValidationError, TypeError, ValueError):
+                return clean(str(value))
+            if value is None or not isinstance(value, native):
+                return jsonable(value)
+        return convert(value)
+
+    return read
+
+
+def _read_other(field: "models.Field[Any, Any]", attname: str) -> Reader:
+    def read(obj: Any) -> Json:
+        value = getattr(obj, attname)
+        if value is None or isinstance(value, (str, bool, int, float, list, dict)):
+            return jsonable(value)
+        return clean(field.value_to_string(obj))
+
+    return read
+
+
+def _read_keys(field: "models.ManyToManyField[Any, Any]") -> Reader:
+    name = field.name
+
+    def read(obj: Any) -> Json:
+        if obj.pk is None:
+            return []
+        if name in getattr(obj, "_prefetched_objects_cache", {}):
+            return sorted(jsonable(related.pk) for related in getattr(obj, name).all())
+        return sorted(jsonable(pk) for pk in getattr(obj, name).order_by().values_list("pk", flat=True))
+
+    return read
+
+
+def _file(file: Any) -> Json:
+    if not file:
+        return None
+    try:
+        url = file.url
+    except (NotImplementedError, ValueError):  # a storage that has no address for it
+        url = None
+    return {"name": clean(str(file.name)), "url": url}
+
+
+def _decimal(places: int | None, value: Decimal) -> Json:
+    # As the column stores it, so that 1.5 and 1.50 are no change.
+    return str(value) if places is None or not value.is_finite() else f"{value:.{places}f}"
+
+
+def _datetime(value: dt.datetime) -> Json:
+    if value.tzinfo is None:
+        return value.isoformat()
+    return value.astimezone(dt.UTC).isoformat().replace("+00:00", "Z")
+
+
+def _json(value: Any) -> Json:
+    return jsonable(value, tuple(conf.PUSHERABLE_REDACT))
+
+
+def _isoformat(value: dt.date | dt.time) -> Json:
+    return value.isoformat()
+
+
+def _duration(value: dt.timedelta) -> Json:
+    return duration_iso_string(value)
+
+
+def _text(value: Any) -> Json:
+    return clean(str(value))
+
+
+def _binary(value: bytes | memoryview) -> Json:
+    return base64.b64encode(bytes(value)).decode()
+
+
+def _number(value: float) -> Json:
+    return jsonable(value)
+
+
+# The first class that fits decides, so subclasses stand before their bases.
+_SCALARS: Final[Mapping[type["models.Field[Any, Any]"], tuple[type, Callable[[Any], Json]]]] = {
+    models.BooleanField: (bool, _number),
+    models.IntegerField: (int, _number),
+    models.FloatField: (float, _number),
+    models.DateTimeField: (dt.datetime, _datetime),
+    models.DateField: (dt.date, _isoformat),
+    models.TimeField: (dt.time, _isoformat),
+    models.DurationField: (dt.timedelta, _duration),
+    models.UUIDField: (uuid.UUID, _text),
+    models.BinaryField: (object, _binary),
+    models.JSONField: (object, _json),
+    models.CharField: (str, _text),
+    models.TextField: (str, _text),
+    models.GenericIPAddressField: (str, _text),
+    models.FilePathField: (str, _text),
+}
+
+
+# JSON that every database takes
+
+
+def clean(text: str) -> str:
+    """Text that can be stored anywhere: without NUL, which PostgreSQL refuses, and lone surrogates."""
+    return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+
+
+def jsonable(value: Any, redact: Sequence[str] | None = None) -> Json:
+    """A copy of a value made of JSON's types only.
+
+    A float that JSON lacks becomes text ("nan"), and so does what DjangoJSONEncoder does not know. With
+    `redact` (the value of ``PUSHERABLE_REDACT``) what stands under a secret key is left out.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, Mapping):
+        return {
+            clean(str(key)): jsonable(item, redact)
+            for key, item in value.items()
+            if redact is None or not is_secret(str(key), redact)
+        }
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [jsonable(item, redact) for item in value]
+    try:
+        return jsonable(DjangoJSONEncoder().default(value), redact)
+    except TypeError:
+        return clean(str(value))

@@ -1,0 +1,88 @@
+"""``{% load pusherable_tags %}``: the page's script, its subscriptions, and the recent-activity list."""
+
+from typing import Any
+
+from django import template
+from django.apps import apps
+from django.db import models
+from django.template import TemplateSyntaxError
+from django.template.context import Context
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from pusherable.channels import channel_name
+from pusherable.conf import conf
+from pusherable.models import AccessEvent
+
+register = template.Library()
+
+
+@register.inclusion_tag("pusherable/script.html", takes_context=True)
+def pusherable_script(context: Context, *, pusher_js: bool = True) -> dict[str, Any]:
+    """The scripts of the page, deferred: pusher-js and our one file; nothing where there are no credentials.
+
+    ``pusher_js=False`` leaves the first out, for pages that load pusher-js themselves.
+    """
+    hosted = conf.PUSHER_HOST is not None
+    return {
+        "pusher_js": conf.PUSHERABLE_PUSHER_JS_URL if pusher_js else None,
+        "nonce": context.get("csp_nonce"),
+        "key": conf.PUSHER_KEY if conf.has_credentials else None,
+        "cluster": "" if hosted else conf.PUSHER_CLUSTER,
+        "host": conf.PUSHER_HOST,
+        "port": str(conf.port),  # as text: a number would be localized
+        "tls": "true" if conf.PUSHER_SSL else "false",
+    }
+
+
+@register.simple_tag
+def pusherable_subscribe(*events_and_object: Any, kind: str = "public") -> SafeString:
+    """``{% pusherable_subscribe 'update' 'updated' object %}``: hear of these events of the object.
+
+    The last argument is the object; nothing is rendered for None or an object that is not saved yet (the
+    page of a create form). `kind` is the kind of channel that the view broadcasts on.
+    """
+    *events, obj = events_and_object or ("",)
+    if obj is None or (isinstance(obj, models.Model) and obj.pk is None):
+        return SafeString("")
+    if not isinstance(obj, models.Model):
+        raise TemplateSyntaxError(
+            f"pusherable_subscribe: the last argument must be a model instance, not {obj!r}; "
+            "write for example {% pusherable_subscribe 'update' object %}."
+        )
+    if not events or not all(isinstance(event, str) and event and not event.isspace() for event in events):
+        raise TemplateSyntaxError(
+            f"pusherable_subscribe: name the events before the object, each a string, not {events!r}; "
+            "write for example {% pusherable_subscribe 'update' object %}."
+        )
+    return format_html(
+        '<pusherable-subscribe data-channel="{}" data-events="{}" hidden></pusherable-subscribe>',
+        channel_name(obj, kind),
+        " ".join(events),
+    )
+
+
+@register.inclusion_tag("pusherable/activity.html")
+def pusherable_activity(
+    subject: models.Model | type[models.Model] | str | None = None,
+    *,
+    user: models.Model | None = None,
+    limit: int = 10,
+) -> dict[str, Any]:
+    """The most recent events, newest first: of an object, of a model (class or "app.model"), or of all.
+
+    `user` leaves only what that user did. One query, backed by an index. Raises LookupError for an unknown
+    model and ValueError for a limit below 1.
+    """
+    if not isinstance(limit, int) or limit < 1:
+        raise ValueError(f"pusherable_activity: limit={limit!r} must be a number from 1 up.")
+    events = AccessEvent.objects.newest()
+    if isinstance(subject, str):
+        subject = apps.get_model(subject)
+    if isinstance(subject, models.Model):
+        events = events.of_object(subject)
+    elif subject is not None:
+        events = events.of_model(subject)
+    if user is not None:
+        events = events.by_user(user)
+    return {"events": events.defer("snapshot", "changes", "context")[:limit]}
