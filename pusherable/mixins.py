@@ -32,8 +32,10 @@ class PusherMixin:
     request: HttpRequest
     object: Any
 
-    # What has been read of the object already, where a form was saved.
+    # What has been read of the object already, where a form was posted.
     _pusher_values: dict[str, Any] | None = None
+    # The object before its form wrote to it.
+    _pusher_unchanged: models.Model | None = None
 
     def get_pusher_snapshot(self, obj: models.Model) -> Mapping[str, Any]:
         """What the event keeps of the object and sends as ``object``; JSON, without secret fields."""
@@ -44,8 +46,8 @@ class PusherMixin:
             values=self._pusher_values,
         )
 
-    def get_pusher_channels(self, obj: models.Model) -> Sequence[str]:
-        """The channels that the object's events go to; an empty list means no broadcast."""
+    def get_pusher_channels(self, obj: models.Model) -> str | Sequence[str]:
+        """The channel or channels that the object's events go to; an empty list means no broadcast."""
         return [channel_name(obj, self.pusher_channel_kind)]
 
     def record_pusher_event(
@@ -63,7 +65,7 @@ class PusherMixin:
 
     def render_to_response(self, context: dict[str, Any], **response_kwargs: Any) -> HttpResponse:
         if self.object is not None:
-            self.record_pusher_event(self.pusher_event_name, self.object)
+            self.record_pusher_event(self.pusher_event_name, self._pusher_unchanged or self.object)
         else:  # the page of a create form
             record_access(type(context["form"].instance), self.pusher_event_name, request=self.request)
         response: HttpResponse = super().render_to_response(context, **response_kwargs)  # type: ignore[misc]
@@ -81,22 +83,23 @@ class PusherUpdateMixin(PusherMixin):
 
     _pusher_before: dict[str, Any] | None = None
 
-    def get_form(self, form_class: type[BaseModelForm[Any]] | None = None) -> BaseModelForm[Any]:
-        # Validating the form already writes to the object, so this is the last moment to read it.
+    def get_form(self, form_class: "type[BaseModelForm[Any]] | None" = None) -> "BaseModelForm[Any]":
+        # Validating the form already writes to the object, so this is the last moment to read it. What an
+        # invalid form has left there was never saved, and is no part of the page's event.
         if self._pusher_before is None and self.request.method in {"POST", "PUT"}:
-            self._pusher_before = state(self.object)
-        form: BaseModelForm[Any] = super().get_form(form_class)  # type: ignore[misc]
+            self._pusher_unchanged = copy(self.object)
+            self._pusher_values = self._pusher_before = state(self.object)
+        form: "BaseModelForm[Any]" = super().get_form(form_class)  # type: ignore[misc]
         return form
 
-    def form_valid(self, form: BaseModelForm[Any]) -> HttpResponse:
+    def form_valid(self, form: "BaseModelForm[Any]") -> HttpResponse:
         with _transaction(form.instance):
             # A view with a get_form of its own may not have called ours.
             before = self._pusher_before or stored_state(form.instance)
             response: HttpResponse = super().form_valid(form)  # type: ignore[misc]
-            self._pusher_values = after = saved_state(self.object)
-            self.record_pusher_event(
-                Action.UPDATED, self.object, difference(type(self.object), before, after)
-            )
+            self._pusher_unchanged, self._pusher_values = None, saved_state(self.object)
+            changes = difference(self.object._meta.model, before, self._pusher_values)
+            self.record_pusher_event(Action.UPDATED, self.object, changes)
         return response
 
 
@@ -105,7 +108,7 @@ class PusherCreateMixin(PusherMixin):
 
     pusher_event_name = Action.CREATE
 
-    def form_valid(self, form: BaseModelForm[Any]) -> HttpResponse:
+    def form_valid(self, form: "BaseModelForm[Any]") -> HttpResponse:
         with _transaction(form.instance):
             response: HttpResponse = super().form_valid(form)  # type: ignore[misc]
             self._pusher_values = saved_state(self.object)
@@ -136,4 +139,4 @@ class PusherDeleteMixin(PusherMixin):
 
 def _transaction(obj: models.Model) -> AbstractContextManager[None]:
     """The change and its event are saved together or not at all."""
-    return transaction.atomic(using=router.db_for_write(type(obj), instance=obj))
+    return transaction.atomic(using=router.db_for_write(obj._meta.model, instance=obj))

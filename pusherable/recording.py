@@ -34,7 +34,7 @@ def record_access(
     extra: Mapping[str, Any] | None = None,
     using: str | None = None,
     snapshot: Mapping[str, Any] | None = None,
-    channels: Sequence[str] | None = None,
+    channels: str | Sequence[str] | None = None,
 ) -> AccessEvent | None:
     """Record that somebody accessed an object, and broadcast it once the transaction has committed.
 
@@ -51,16 +51,16 @@ def record_access(
     alias = using or router.db_for_write(AccessEvent)
 
     def build() -> AccessEvent:
-        redact = tuple(conf.PUSHERABLE_REDACT)
+        model, redact = obj._meta.model, tuple(conf.PUSHERABLE_REDACT)
         user_pk, username = origin.actor(getattr(request, "user", None) if user is None else user)
         event = AccessEvent(
             action=action,
             object_type=object_type(obj),
             user_pk=user_pk,
             username=username,
-            context=jsonable(origin.context(request) | dict(extra or {})),
+            context=jsonable(origin.context(request) | dict(extra or {}), redact),
             changes={
-                name: [REDACTED, REDACTED] if is_secret(name, redact) else jsonable(pair, redact)
+                name: [REDACTED, REDACTED] if is_secret(name, redact, model) else jsonable(pair, redact)
                 for name, pair in (changes or {}).items()
             },
         )
@@ -70,11 +70,14 @@ def record_access(
         if isinstance(obj, models.Model):
             event.object_pk = object_key(obj)
             event.object_repr = _repr(obj)
-            event.snapshot = (
-                take_snapshot(obj, fields, exclude) if snapshot is None else jsonable(snapshot, redact)
-            )
+            if snapshot is None:
+                event.snapshot = take_snapshot(obj, fields, exclude)
+            else:
+                shown = {name: snapshot[name] for name in snapshot if not is_secret(name, redact, model)}
+                event.snapshot = jsonable(shown, redact)
             if conf.broadcasts and obj.pk is not None:
-                event.channels = [channel_name(obj)] if channels is None else list(channels)
+                names = [channel_name(obj)] if channels is None else channels
+                event.channels = [names] if isinstance(names, str) else list(names)
         return event
 
     try:
@@ -99,46 +102,50 @@ arecord_access = sync_to_async(record_access, thread_sensitive=True)
 
 
 def _write(event: AccessEvent, alias: str) -> AccessEvent:
+    """Insert the event and, if it is broadcast, its delivery: both or none.
+
+    By statements of our own, because this is what every request pays: PostgreSQL takes both rows in one
+    round trip, which is also one transaction where the view has none.
+    """
     connection = connections[alias]
-    if connection.vendor == "postgresql" and event.channels:
-        return _write_in_one_statement(event, connection)
-    if not event.channels:
-        event.save(force_insert=True, using=alias)
-        return event
-    with transaction.atomic(using=alias, savepoint=False):
-        event.save(force_insert=True, using=alias)
-        Delivery(event_id=event.pk, deliver_after=event.occurred_at).save(force_insert=True, using=alias)
-    return event
-
-
-def _write_in_one_statement(event: AccessEvent, connection: BaseDatabaseWrapper) -> AccessEvent:
-    """Both rows in one round trip, and in one transaction also where the view has none of its own."""
-    delivery = Delivery(deliver_after=event.occurred_at)
-    params = [
-        field.get_db_prep_save(getattr(row, field.attname), connection)
-        for row in (event, delivery)
-        for field in _columns(type(row))
-    ]
-    with transaction.mark_for_rollback_on_error(using=connection.alias), connection.cursor() as cursor:
-        cursor.execute(_insert_sql(connection.alias), params)
-        (event.pk,) = cursor.fetchone()
-    event._state.adding, event._state.db = False, connection.alias
+    insert_event, insert_delivery, insert_both = _statements(alias)
+    event_values = _values(event, connection)
+    delivery_values = _values(Delivery(deliver_after=event.occurred_at), connection) if event.channels else []
+    if connection.vendor == "postgresql":
+        with transaction.mark_for_rollback_on_error(using=alias), connection.cursor() as cursor:
+            cursor.execute(insert_both if event.channels else insert_event, event_values + delivery_values)
+            (event.pk,) = cursor.fetchone()
+    else:
+        with transaction.atomic(using=alias, savepoint=False), connection.cursor() as cursor:
+            cursor.execute(insert_event, event_values)
+            event.pk = connection.ops.last_insert_id(cursor, AccessEvent._meta.db_table, "id")
+            if event.channels:
+                cursor.execute(insert_delivery, [event.pk, *delivery_values])
+    event._state.adding, event._state.db = False, alias
     return event
 
 
 @lru_cache(maxsize=32)
-def _insert_sql(alias: str) -> str:
-    quote = connections[alias].ops.quote_name
+def _statements(alias: str) -> tuple[str, str, str]:
+    connection = connections[alias]
+    quote = connection.ops.quote_name
 
-    def insert(model: type[models.Model], *first: str) -> str:
-        names = [field.column for field in _columns(model)]
-        columns = ", ".join(quote(str(name)) for name in (["event_id"] if first else []) + names)
-        values = ", ".join([*first, *["%s"] * len(names)])
-        return f"INSERT INTO {quote(model._meta.db_table)} ({columns}) VALUES ({values})"  # noqa: S608
+    def insert(model: type[models.Model], **first: str) -> str:
+        names = [*first, *(str(field.column) for field in _columns(model))]
+        values = [*first.values(), *["%s"] * len(_columns(model))]
+        table, columns = quote(model._meta.db_table), ", ".join(map(quote, names))
+        return f"INSERT INTO {table} ({columns}) VALUES ({', '.join(values)})"  # noqa: S608
 
     event = insert(AccessEvent)
-    delivery = insert(Delivery, "(SELECT id FROM event)")
-    return f"WITH event AS ({event} RETURNING id) {delivery} RETURNING event_id"  # names of columns only
+    if connection.vendor == "postgresql":
+        event += " RETURNING id"
+    delivery = insert(Delivery, event_id="(SELECT id FROM event)")
+    both = f"WITH event AS ({event}) {delivery} RETURNING event_id"
+    return event, insert(Delivery, event_id="%s"), both
+
+
+def _values(row: models.Model, connection: BaseDatabaseWrapper) -> list[Any]:
+    return [field.get_db_prep_save(getattr(row, field.attname), connection) for field in _columns(type(row))]
 
 
 @lru_cache(maxsize=2)
@@ -148,6 +155,7 @@ def _columns(model: type[models.Model]) -> "tuple[models.Field[Any, Any], ...]":
 
 def _repr(obj: models.Model) -> str:
     try:
-        return clean(str(obj))[:255]
+        text = str(obj)
     except Exception:  # noqa: BLE001  # the project's own __str__, and no reason to lose the event
-        return f"{obj._meta.model_name} {obj.pk}"
+        text = f"{obj._meta.model_name} {obj.pk}"
+    return clean(text)[:255]
