@@ -1,0 +1,41 @@
+# Everything that a person runs by hand. Each target makes the environment it needs.
+
+PYTHON ?= python3
+VENV ?= .build/venv
+BIN = $(VENV)/bin
+
+.PHONY: demo test bench lint clean
+
+## A demo site on http://127.0.0.1:8000/; `make demo ARGS=--once` runs it through and ends.
+demo:
+	$(PYTHON) demo/run.py $(ARGS)
+
+## The whole suite, on SQLite and on a real PostgreSQL; the browser tests too where Chromium is installed.
+test: $(VENV)/.ready .build/node_modules/.ready
+	$(BIN)/python -m pytest $(ARGS)
+	PUSHERABLE_TEST_DATABASE=postgres $(BIN)/python -m pytest $(ARGS)
+
+## What recording costs a request, on PostgreSQL and SQLite.
+bench: $(VENV)/.ready
+	$(BIN)/python -m benchmarks.request_cost $(ARGS)
+
+## Style and types.
+lint: $(VENV)/.ready
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+clean:
+	rm -rf .build dist
+
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --editable ".[server]" --group test --group lint --group typing
+	touch $@
+
+# pusher-js, for the tests in node and in the browser; without npm these are skipped, and say so.
+.build/node_modules/.ready:
+	mkdir -p $(@D)
+	if command -v npm >/dev/null; then npm install --silent --no-package-lock --prefix .build pusher-js@8.6.0; fi
+	touch $@
