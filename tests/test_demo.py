@@ -15,7 +15,7 @@ def run_once(python, *arguments):
 
 
 def test_every_row_of_the_log_has_its_message():
-    done = run_once(sys.executable)
+    done = run_once(sys.executable, "--wait", "30")
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert ROW.findall(done.stdout) == [

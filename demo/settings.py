@@ -1,0 +1,96 @@
+"""Settings of the demo: a site on this machine, talking to the local Pusher-compatible server.
+
+`run.py` chooses the ports and the database and passes them on as `DEMO_*` environment variables. Everything
+that the demo makes is kept in `.build/demo/`.
+"""
+
+import os
+from pathlib import Path
+
+BASE_DIR = Path(__file__).resolve().parent
+BUILD_DIR = BASE_DIR.parent / ".build" / "demo"
+VENDOR_DIR = BUILD_DIR / "static"
+
+SECRET_KEY = "not a secret: the demo listens on this machine only"
+DEBUG = True
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en-gb"
+ROOT_URLCONF = "urls"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+LOGIN_URL = "sign-in"
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "pusherable",
+    "newsroom",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "newsroom.middleware.content_security_policy",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "newsroom.views.people",
+            ]
+        },
+    }
+]
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": os.environ.get("DEMO_DATABASE", BUILD_DIR / "db.sqlite3"),
+        # Two people and the sending thread write at once: wait for the lock at BEGIN, not fail later.
+        "OPTIONS": {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            "init_command": "PRAGMA journal_mode=WAL",
+        },
+    }
+}
+
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [VENDOR_DIR] if VENDOR_DIR.is_dir() else []
+
+PUSHER_APP_ID = "1"
+PUSHER_KEY = "demo-key"
+PUSHER_SECRET = os.environ.get("DEMO_PUSHER_SECRET", "demo-secret")
+PUSHER_HOST = "127.0.0.1"
+PUSHER_PORT = int(os.environ.get("DEMO_PUSHER_PORT", "6001"))
+PUSHER_SSL = False
+
+SCRIPT_SOURCES = ["'self'"]
+if (VENDOR_DIR / "vendor" / "pusher.min.js").is_file():
+    PUSHERABLE_PUSHER_JS_URL = STATIC_URL + "vendor/pusher.min.js"
+else:
+    # Without npm the browser takes pusher-js from the address that is the package's default.
+    SCRIPT_SOURCES.append("https://js.pusher.com")
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    [
+        "default-src 'none'",
+        "script-src " + " ".join(SCRIPT_SOURCES),
+        "style-src 'self'",
+        "img-src 'self'",
+        f"connect-src 'self' ws://{PUSHER_HOST}:{PUSHER_PORT}",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    ]
+)
