@@ -1,0 +1,173 @@
+/**
+ * Live events for the pages of django-pusherable: a classic script without dependencies. The template tag
+ * `pusherable_script` includes it after pusher-js, with the settings of the connection as data attributes.
+ * What a page subscribes to is in its markup: elements inserted, moved, swapped or removed need no code.
+ *
+ *     <pusherable-subscribe data-channel="poll_17" data-events="update view" hidden></pusherable-subscribe>
+ *
+ * Every event calls the page's `pusherable_notify(event, data)`, if it has one, and dispatches a bubbling
+ * `pusherable:event` from the element, with {event, channel, data} as its detail.
+ */
+(() => {
+    "use strict";
+
+    /**
+     * The script tag's data attributes; host, port and tls only where the server is not Pusher's own.
+     * @typedef {{key?: string, cluster?: string, host?: string, port?: string, tls?: string}} Settings
+     * @typedef {(event: string, data: any) => void} Listener
+     */
+
+    /**
+     * What pusher-js is told about the connection.
+     * @param {Settings} settings
+     */
+    function connectionOptions({ cluster, host, port, tls }) {
+        if (!host) {
+            return { cluster };
+        }
+        return {
+            cluster: "", // required, but without effect where there is a host
+            wsHost: host,
+            wsPort: Number(port),
+            wssPort: Number(port),
+            forceTLS: tls !== "false",
+            enabledTransports: ["ws", "wss"], // the fallbacks over HTTP would ask Pusher's own servers
+        };
+    }
+
+    /** The names in a space separated attribute. */
+    function words(/** @type {string | undefined} */ text) {
+        return (text ?? "").split(/\s+/).filter(Boolean);
+    }
+
+    /**
+     * Tells an event's first copy from later ones (delivery is at least once) by the last `limit` ids.
+     * @returns {(id: unknown) => boolean} Whether an id is new; what has none always is.
+     */
+    function duplicateFilter(limit = 500) {
+        const seen = new Set();
+        return (id) => {
+            if (id === undefined || id === null) {
+                return true;
+            }
+            const isNew = !seen.has(id);
+            seen.add(id);
+            if (seen.size > limit) {
+                seen.delete(seen.values().next().value); // the oldest
+            }
+            return isNew;
+        };
+    }
+
+    /**
+     * The page's one connection, opened at the first subscription.
+     * @param {Settings} settings
+     * @returns {(name: string, listener: Listener) => () => void} Joins a channel, and returns how to leave.
+     */
+    function connection(settings) {
+        let pusher = null;
+        let warned = false;
+        /** @type {Map<string, Set<Listener>>} */
+        const channels = new Map();
+
+        function connect() {
+            if (typeof window.Pusher === "function") {
+                pusher = new window.Pusher(settings.key, connectionOptions(settings));
+            } else if (!warned) {
+                warned = true;
+                console.warn("pusherable: pusher-js is not loaded, so this page receives no live events.");
+            }
+            return pusher;
+        }
+
+        function subscribe(name) {
+            const listeners = new Set();
+            channels.set(name, listeners);
+            pusher.subscribe(name).bind_global((event, data) => {
+                // A listener may swap elements: those that it adds or removes have no part in this event.
+                [...listeners].forEach((listener) => listeners.has(listener) && listener(event, data));
+            });
+            return listeners;
+        }
+
+        return (name, listener) => {
+            if (!name || !(pusher ?? connect())) {
+                return () => {};
+            }
+            const listeners = channels.get(name) ?? subscribe(name);
+            listeners.add(listener);
+            return () => {
+                listeners.delete(listener);
+                // Not at once: an element that is moved or swapped leaves and joins in the same breath.
+                queueMicrotask(() => {
+                    if (channels.get(name)?.size === 0) {
+                        channels.delete(name);
+                        pusher.unsubscribe(name);
+                    }
+                });
+            };
+        };
+    }
+
+    /** @type {Listener} */
+    function notify(event, data) {
+        try {
+            // The bare name finds a `const pusherable_notify` too, which is no property of the window.
+            if (typeof pusherable_notify === "function") {
+                pusherable_notify(event, data);
+            }
+        } catch (error) {
+            reportError(error); // as uncaught, but the other elements still get their event
+        }
+    }
+
+    /** @param {Settings} settings */
+    function defineElement(settings) {
+        if (customElements.get("pusherable-subscribe")) {
+            return; // the script is on the page twice
+        }
+        const join = connection(settings);
+
+        class PusherableSubscribe extends HTMLElement {
+            static observedAttributes = ["data-channel", "data-events"];
+            #isNew = duplicateFilter();
+            #leave = null;
+
+            connectedCallback() {
+                const channel = this.dataset.channel;
+                const wanted = words(this.dataset.events);
+                this.#leave = join(channel, (event, data) => {
+                    if (wanted.includes(event) && this.#isNew(data?.event_id)) {
+                        notify(event, data);
+                        const init = { bubbles: true, composed: true, detail: { event, channel, data } };
+                        this.dispatchEvent(new CustomEvent("pusherable:event", init));
+                    }
+                });
+            }
+
+            disconnectedCallback() {
+                this.#leave?.();
+                this.#leave = null;
+            }
+
+            attributeChangedCallback() {
+                if (this.#leave) {
+                    this.disconnectedCallback();
+                    this.connectedCallback();
+                }
+            }
+        }
+        customElements.define("pusherable-subscribe", PusherableSubscribe);
+    }
+
+    if (typeof document === "undefined") {
+        module.exports = { connectionOptions, duplicateFilter, words }; // to the tests, in node
+        return;
+    }
+    const settings = document.currentScript.dataset; // read now: in a callback there is no current script
+    if (window.Pusher || document.readyState === "complete") {
+        defineElement(settings);
+    } else {
+        window.addEventListener("load", () => defineElement(settings)); // pusher-js may be on its way
+    }
+})();

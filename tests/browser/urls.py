@@ -1,0 +1,56 @@
+"""A site for the browser: views with the mixins, and pages that a test writes itself."""
+
+from typing import NamedTuple
+
+from django.http import HttpRequest, HttpResponse
+from django.template import RequestContext, Template
+from django.urls import path
+from django.views.generic import DetailView, UpdateView
+
+from pusherable.mixins import PusherDetailMixin, PusherUpdateMixin
+from tests.server.clients import NODE_MODULES
+from tests.testapp.models import Page, Poll
+
+PUSHER_JS = NODE_MODULES / "dist/web/pusher.min.js"
+
+
+class Written(NamedTuple):
+    """A page of one test."""
+
+    template: str
+    context: dict[str, object]
+    headers: dict[str, str]
+
+
+#: Filled by the fixture `write_page`.
+pages: dict[str, Written] = {}
+
+
+def written_page(request: HttpRequest, name: str) -> HttpResponse:
+    page = pages[name]
+    content = Template(page.template).render(RequestContext(request, page.context))
+    return HttpResponse(content, headers=page.headers)
+
+
+def pusher_js(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(PUSHER_JS.read_bytes(), content_type="text/javascript; charset=utf-8")
+
+
+class PollUpdate(PusherUpdateMixin, UpdateView):
+    model = Poll
+    fields = ["question"]
+    template_name = "poll_form.html"
+    success_url = "/written/done/"
+
+
+class PageDetail(PusherDetailMixin, DetailView):
+    model = Page
+    template_name = "page_detail.html"
+
+
+urlpatterns = [
+    path("written/<name>/", written_page),
+    path("pusher.js", pusher_js),
+    path("polls/<int:pk>/update/", PollUpdate.as_view()),
+    path("pages/<path:pk>/", PageDetail.as_view()),
+]
