@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import combinations
+from math import inf
 from typing import Any
 
 from django.apps import apps
@@ -35,7 +36,7 @@ def _credentials() -> Iterator[checks.CheckMessage]:
     wrong = [name for name in _CREDENTIALS if not isinstance(getattr(conf, name), str)]
     app_id = str(conf.PUSHER_APP_ID)
     if len(missing) == len(_CREDENTIALS):
-        if not conf.broadcasts:
+        if isinstance(conf.PUSHERABLE_TRANSPORT, dict) and not conf.broadcasts:
             yield checks.Warning(
                 "There are no Pusher credentials: accesses are recorded, but not broadcast.",
                 hint="Set PUSHER_APP_ID, PUSHER_KEY and PUSHER_SECRET, or add 'pusherable.W001' to "
@@ -90,7 +91,7 @@ def _connection() -> Iterator[checks.CheckMessage]:
             hint="Write PUSHER_SSL = True (https, the default) or PUSHER_SSL = False (http).",
             id="pusherable.E007",
         )
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or timeout <= 0:
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 < timeout < inf:
         yield checks.Error(
             f"PUSHER_TIMEOUT = {timeout!r} is not a number of seconds above 0.",
             hint="Write for example PUSHER_TIMEOUT = 5.",
@@ -116,7 +117,7 @@ def _backends() -> Iterator[checks.CheckMessage]:
 
 def _recording() -> Iterator[checks.CheckMessage]:
     on_error, redact, added = conf.PUSHERABLE_ON_ERROR, conf.PUSHERABLE_REDACT, conf.PUSHERABLE_CONTEXT
-    if on_error not in {"raise", "log"}:
+    if on_error not in ("raise", "log"):
         yield checks.Error(
             f"PUSHERABLE_ON_ERROR = {on_error!r} is not known.",
             hint='Write "raise" (an access that cannot be recorded fails) or "log" (it is served anyway).',
@@ -140,7 +141,7 @@ def _recording() -> Iterator[checks.CheckMessage]:
         )
     try:
         function = import_string(added) if isinstance(added, str) else added
-    except ImportError:
+    except (ImportError, TypeError, ValueError):  # the last two for a path that begins with a dot
         function = added
     if function is not None and not callable(function):
         yield checks.Error(
@@ -160,9 +161,13 @@ def _channel_names() -> Iterator[checks.CheckMessage]:
             id="pusherable.E014",
         )
         return
-    installed = [model for model in apps.get_models() if not model._meta.proxy]
-    for one, other in combinations(installed, 2):
-        if _may_collide(one, other) or _may_collide(other, one):
+    around_key = {
+        model: format_name(model, "\0").split("\0") for model in apps.get_models() if not model._meta.proxy
+    }
+    for one, other in combinations(around_key, 2):
+        if _may_collide(one, around_key[one], around_key[other]) or _may_collide(
+            other, around_key[other], around_key[one]
+        ):
             yield checks.Warning(
                 f"{one._meta.label} and {other._meta.label} share channel names: events of the one reach "
                 "pages of the other.",
@@ -172,17 +177,15 @@ def _channel_names() -> Iterator[checks.CheckMessage]:
             )
 
 
-def _may_collide(one: type[models.Model], other: type[models.Model]) -> bool:
-    """Whether a key of `one` can make a channel name that a key of `other` makes too.
+def _may_collide(model: type[models.Model], own: list[str], other: list[str]) -> bool:
+    """Whether a key of the model can make a channel name that a key of the other one makes too.
 
     Equal names around the key always do; `foo` with the text key "bar_1" also meets `foo_bar` with key 1.
     """
-    before, after = format_name(one, "\0").split("\0")
-    other_before, other_after = format_name(other, "\0").split("\0")
-    if (before, after) == (other_before, other_after):
+    if own == other:
         return True
-    free_text = isinstance(one._meta.pk, (models.CharField, models.TextField))
-    return free_text and other_before.startswith(before) and other_after.endswith(after)
+    free_text = isinstance(model._meta.pk, (models.CharField, models.TextField))
+    return free_text and other[0].startswith(own[0]) and other[1].endswith(own[1])
 
 
 def _is_list_of_strings(value: object) -> bool:

@@ -89,7 +89,7 @@ class PusherUpdateMixin(PusherMixin):
         if self._pusher_before is None and self.request.method in {"POST", "PUT"}:
             self._pusher_unchanged = copy(self.object)
             self._pusher_values = self._pusher_before = state(self.object)
-        form: "BaseModelForm[Any]" = super().get_form(form_class)  # type: ignore[misc]
+        form: BaseModelForm[Any] = super().get_form(form_class)  # type: ignore[misc]
         return form
 
     def form_valid(self, form: "BaseModelForm[Any]") -> HttpResponse:

@@ -4,7 +4,6 @@ from typing import Any, Self
 
 from django.db import models
 from django.utils import timezone
-from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
 from pusherable.snapshots import object_key, object_type
@@ -35,7 +34,7 @@ class AccessEventQuerySet(models.QuerySet["AccessEvent"]):
         return self.filter(object_type=object_type(model))
 
     def by_user(self, user: models.Model) -> Self:
-        return self.filter(user_pk=object_key(user))
+        return self.filter(user_pk=object_key(user)) if user.pk is not None else self.none()
 
 
 class AccessEvent(models.Model):
@@ -80,7 +79,7 @@ class AccessEvent(models.Model):
             raise TypeError("An access event is written once; it cannot be changed.")
         super().save(*args, **kwargs)
 
-    @cached_property
+    @property
     def status(self) -> str:
         """``not broadcast``, ``pending``, ``failed`` or ``delivered``; a query unless delivery is joined."""
         if not self.channels:

@@ -22,8 +22,10 @@ def actor(user: Any) -> tuple[str, str]:
     """``(key, name)`` of a user as text; two empty strings for an anonymous one or none."""
     if user is None or not getattr(user, "is_authenticated", True):
         return "", ""
+    # Not every user is a model: one that stands in a signed token has a key and a name only.
+    key = object_key(user) if hasattr(user, "_meta") else clean(str(getattr(user, "pk", "")))[:255]
     get_username = getattr(user, "get_username", None)
-    return object_key(user), clean(str(get_username() if get_username else user))[:255]
+    return key, clean(str(get_username() if get_username else user))[:255]
 
 
 def remote_addr(request: HttpRequest) -> str:
@@ -33,7 +35,7 @@ def remote_addr(request: HttpRequest) -> str:
     where our own proxies wrote, to the first address that is not one of them. What stands further left was
     sent by the client and is not believed.
     """
-    address = _address(request.META.get("REMOTE_ADDR", ""))
+    address = _address(request.META.get("REMOTE_ADDR") or "")
     trusted = trusted_networks(tuple(conf.PUSHERABLE_TRUSTED_PROXIES))
     if not trusted:
         return address

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -94,7 +94,8 @@ def record_access(
         )
         return None
     if event.channels:
-        transaction.on_commit(partial(wake, alias), using=alias, robust=True)
+        # No `partial`: where the hook fails, Django 5.2 asks it for its name.
+        transaction.on_commit(lambda: wake(alias), using=alias, robust=True)
     return event
 
 

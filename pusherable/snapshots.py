@@ -20,7 +20,7 @@ from django.db import models
 from django.utils.duration import duration_iso_string
 
 from pusherable.conf import conf
-from pusherable.redaction import REDACTED, is_secret, is_secret_field
+from pusherable.redaction import REDACTED, is_secret
 
 Json = Any
 Reader = Callable[[Any], Json]
@@ -45,7 +45,7 @@ def object_key(obj: models.Model) -> str:
 
     A longer key keeps its beginning and ends in ``;`` and its SHA-256, so that it still finds its events.
     """
-    key = obj._meta.pk.value_to_string(obj) if obj.pk is not None else ""
+    key = clean(obj._meta.pk.value_to_string(obj)) if obj.pk is not None else ""
     return key if len(key) <= 255 else f"{key[:190]};{hashlib.sha256(key.encode()).hexdigest()}"
 
 
@@ -62,11 +62,12 @@ def snapshot(
     and so are deferred ones unless they are named. `values` is a state that has been read already. Raises
     FieldDoesNotExist for a name that the model lacks.
     """
-    columns = plan(obj._meta.model, _names(fields), _names(exclude) or (), tuple(conf.PUSHERABLE_REDACT))
-    if values is not None:
-        return {column.name: values[column.name] for column in columns if column.name in values}
-    deferred = obj.get_deferred_fields() if fields is None else ()
-    return {column.name: column.read(obj) for column in columns if column.attname not in deferred}
+    redact = tuple(conf.PUSHERABLE_REDACT)
+    columns = plan(obj._meta.model, _names(fields), _names(exclude) or (), redact)
+    if values is None:
+        deferred = obj.get_deferred_fields() if fields is None else ()
+        values = {column.name: column.read(obj) for column in columns if column.attname not in deferred}
+    return {column.name: _public(values[column.name], redact) for column in columns if column.name in values}
 
 
 def state(obj: models.Model) -> dict[str, Json]:
@@ -78,17 +79,18 @@ def state(obj: models.Model) -> dict[str, Json]:
 
 def stored_state(obj: models.Model) -> dict[str, Json]:
     """Like `state`, but as the database has the object (one query), whatever the instance says."""
-    return state(obj._meta.model._base_manager.using(obj._state.db).get(pk=obj.pk))
+    stored = obj._meta.model._base_manager.using(obj._state.db).filter(pk=obj.pk).first()
+    return state(stored) if stored is not None else {}
 
 
 def saved_state(obj: models.Model) -> dict[str, Json]:
     """Like `state`, just after ``save()``: from the database where only that knows (one query).
 
-    It does after an expression (``F("votes") + 1``) and for a generated field: Django 5.2 (and later
-    versions on MySQL and MariaDB) leave both out of date in the instance.
+    It does after an expression (``F("votes") + 1``) and for a generated field: Django 5.2 leaves both out of
+    date in the instance, and later versions defer them on MySQL and MariaDB.
     """
-    unsettled = any(
-        field.generated or hasattr(obj.__dict__.get(field.attname), "resolve_expression")
+    unsettled = bool(obj.get_deferred_fields()) or any(
+        field.generated or hasattr(getattr(obj, field.attname), "resolve_expression")
         for field in obj._meta.concrete_fields
     )
     return stored_state(obj) if unsettled else state(obj)
@@ -98,9 +100,10 @@ def difference(
     model: type[models.Model], before: Mapping[str, Json], after: Mapping[str, Json]
 ) -> dict[str, list[Json]]:
     """``{field: [old, new]}`` of the fields that differ; of a secret one, only that it does."""
+    redact = tuple(conf.PUSHERABLE_REDACT)
     return {
-        column.name: [REDACTED, REDACTED] if column.secret else [before[column.name], after[column.name]]
-        for column in full_plan(model, tuple(conf.PUSHERABLE_REDACT))
+        column.name: _pair(column, before[column.name], after[column.name], redact)
+        for column in full_plan(model, redact)
         if column.name in before and column.name in after and before[column.name] != after[column.name]
     }
 
@@ -127,9 +130,20 @@ def plan(
 def full_plan(model: type[models.Model], redact: tuple[str, ...]) -> tuple[Column, ...]:
     opts = model._meta
     return tuple(
-        Column(field.name, field.attname, _reader(field), is_secret_field(field, redact))
+        Column(field.name, field.attname, _reader(field), is_secret(field.name, redact, model))
         for field in (*opts.concrete_fields, *opts.many_to_many)
     )
+
+
+def _public(value: Json, redact: tuple[str, ...]) -> Json:
+    """A value of a state without what stands under a secret key."""
+    return jsonable(value, redact) if isinstance(value, (dict, list)) else value
+
+
+def _pair(column: Column, old: Json, new: Json, redact: tuple[str, ...]) -> list[Json]:
+    pair = [_public(old, redact), _public(new, redact)]
+    # Also where only something under a secret key differs.
+    return [REDACTED, REDACTED] if column.secret or pair[0] == pair[1] else pair
 
 
 def _is_default(field: "models.Field[Any, Any]") -> bool:
@@ -228,17 +242,20 @@ def _file(file: Any) -> Json:
 
 def _decimal(places: int | None, value: Decimal) -> Json:
     # As the column stores it, so that 1.5 and 1.50 are no change.
-    return str(value) if places is None or not value.is_finite() else f"{value:.{places}f}"
+    return str(value) if places is None or not value.is_finite() else f"{value:z.{places}f}"
 
 
 def _datetime(value: dt.datetime) -> Json:
     if value.tzinfo is None:
         return value.isoformat()
-    return value.astimezone(dt.UTC).isoformat().replace("+00:00", "Z")
+    try:
+        return value.astimezone(dt.UTC).isoformat().replace("+00:00", "Z")
+    except OverflowError:  # within hours of the first or the last year
+        return value.isoformat()
 
 
 def _json(value: Any) -> Json:
-    return jsonable(value, tuple(conf.PUSHERABLE_REDACT))
+    return jsonable(value)
 
 
 def _isoformat(value: dt.date | dt.time) -> Json:
@@ -257,15 +274,11 @@ def _binary(value: bytes | memoryview) -> Json:
     return base64.b64encode(bytes(value)).decode()
 
 
-def _number(value: float) -> Json:
-    return jsonable(value)
-
-
 # The first class that fits decides, so subclasses stand before their bases.
 _SCALARS: Final[Mapping[type["models.Field[Any, Any]"], tuple[type, Callable[[Any], Json]]]] = {
-    models.BooleanField: (bool, _number),
-    models.IntegerField: (int, _number),
-    models.FloatField: (float, _number),
+    models.BooleanField: (bool, _json),
+    models.IntegerField: (int, _json),
+    models.FloatField: (float, _json),
     models.DateTimeField: (dt.datetime, _datetime),
     models.DateField: (dt.date, _isoformat),
     models.TimeField: (dt.time, _isoformat),
@@ -312,5 +325,5 @@ def jsonable(value: Any, redact: Sequence[str] | None = None) -> Json:
         return [jsonable(item, redact) for item in value]
     try:
         return jsonable(DjangoJSONEncoder().default(value), redact)
-    except TypeError:
+    except (TypeError, ValueError):  # the latter for a time with a zone
         return clean(str(value))

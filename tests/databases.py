@@ -56,9 +56,16 @@ def mariadb() -> dict[str, Any]:
     }
 
 
-def chosen() -> dict[str, Any]:
+def chosen() -> dict[str, dict[str, Any]]:
+    """The default database, and another one on the same server for a log that is kept apart."""
     name = os.environ.get("PUSHERABLE_TEST_DATABASE", "sqlite")
     choices = {"sqlite": sqlite, "postgres": postgres, "mariadb": mariadb}
     if name not in choices:
         raise SystemExit(f"PUSHERABLE_TEST_DATABASE={name!r}: write one of {', '.join(choices)}.")
-    return choices[name]()
+    default = choices[name]()
+    if name == "sqlite":
+        folder = Path(default["NAME"]).parent
+        apart = {"NAME": folder / "log.sqlite3", "TEST": {"NAME": folder / "test_log.sqlite3"}}
+    else:
+        apart = {"NAME": f"{default['NAME']}_log"}
+    return {"default": default, "log": default | apart}

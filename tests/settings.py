@@ -10,7 +10,7 @@ TIME_ZONE = "UTC"
 ROOT_URLCONF = "tests.urls"
 STATIC_URL = "/static/"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-DATABASES = {"default": databases.chosen()}
+DATABASES = databases.chosen()
 INSTALLED_APPS = [
     "django.contrib.auth",
     "django.contrib.contenttypes",

@@ -9,7 +9,9 @@ from pusherable.conf import Conf, Setting
 
 README = (Path(__file__).parent.parent / "README.rst").read_text()
 SETTINGS = {name: setting for name, setting in vars(Conf).items() if isinstance(setting, Setting)}
-SECTIONS = dict(re.findall(r"^(PUSHER\w+)\n~+\n\n(.*?)(?=^\w[^\n]*\n[~-]+\n)", README, re.MULTILINE | re.DOTALL))
+SECTIONS = dict(
+    re.findall(r"^(PUSHER\w+)\n~+\n\n(.*?)(?=^\w[^\n]*\n[~-]+\n)", README, re.MULTILINE | re.DOTALL)
+)
 
 
 def test_readme_has_a_heading_for_each_setting_and_for_nothing_else():

@@ -1,5 +1,6 @@
 """Choosing a class by a setting of the form ``{"BACKEND": "dotted.path", "OPTIONS": {...}}``."""
 
+import threading
 from typing import Generic, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
@@ -17,15 +18,21 @@ class Chosen(Generic[T]):
         self.setting = setting
         self._made_for: Backend | None = None
         self._instance: T | None = None
+        self._lock = threading.Lock()
 
     def get(self) -> T:
         """Raises ImproperlyConfigured where the setting names no class, or options that it does not take."""
         wanted: Backend = getattr(conf, self.setting)
-        if self._instance is None or wanted != self._made_for:
-            if (close := getattr(self._instance, "close", None)) is not None:
-                close()
-            self._instance, self._made_for = self.make(wanted), wanted
-        return self._instance
+        instance = self._instance
+        if instance is None or wanted != self._made_for:
+            with self._lock:  # two dispatchers would be two threads for the life of the process
+                instance = self._instance
+                if instance is None or wanted != self._made_for:
+                    before, instance = instance, self.make(wanted)
+                    self._instance, self._made_for = instance, wanted
+                    if (close := getattr(before, "close", None)) is not None:
+                        close()
+        return instance
 
     def make(self, wanted: Backend) -> T:
         if not isinstance(wanted, dict) or not isinstance(wanted.get("BACKEND"), str):

@@ -4,9 +4,10 @@ import atexit
 import logging
 import os
 import threading
+from contextlib import suppress
 from typing import Protocol
 
-from django.db import DatabaseError, connections, router
+from django.db import Error, connections, router
 from django.utils import timezone
 
 from pusherable.delivery import relay
@@ -96,27 +97,36 @@ class ThreadDispatcher:
             if not failures:
                 self._drain()
         finally:
-            connections.close_all()
+            _disconnect()
 
     def _drain(self) -> bool:
+        # Each database is drained, whatever became of those before it.
+        results = [self._drain_one(alias) for alias in list(self._aliases)]
+        return all(results)
+
+    def _drain_one(self, alias: str) -> bool:
         try:
-            results = [relay.drain(alias) for alias in list(self._aliases)]
-            return all(results)
+            return relay.drain(alias)
         except Exception:
             logger.exception("The delivery queue could not be read; the events are kept and tried again.")
-            connections.close_all()
+            _disconnect()
             return False
 
     def _sleep(self) -> bool:
         """Wait without a database connection, until woken, something is due, or `poll` is over."""
         try:
             due = [time for alias in list(self._aliases) if (time := relay.next_due(alias))]
-        except DatabaseError:  # the next drain will say so
+        except Exception:  # noqa: BLE001  # the next drain meets it as well, and logs it
             due = []
         finally:
-            connections.close_all()
+            _disconnect()
         wait = min([(time - timezone.now()).total_seconds() for time in due] + [self.poll])
         return self._woken.wait(max(wait, 0))
+
+
+def _disconnect() -> None:
+    with suppress(Error):  # a connection that is lost already is forgotten all the same
+        connections.close_all()
 
 
 dispatcher: Chosen[Dispatcher] = Chosen("PUSHERABLE_DISPATCHER")

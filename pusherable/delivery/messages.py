@@ -42,18 +42,20 @@ def encode(event: AccessEvent, *, replayed: bool = False) -> str:
         message["replayed"] = True
     data = _dump(message)
     if len(data.encode()) > MAX_DATA:
-        data = _dump(message | {"object": _key(event), "truncated": True})
-    if len(data.encode()) > MAX_DATA:
-        data = _dump(message | {"object": {}, "changed": [], "truncated": True})
+        message |= {"object": _key(event), "truncated": True}
+        data = _dump(message)
+    if len(data.encode()) > MAX_DATA:  # the names of hundreds of changed fields
+        data = _dump(message | {"changed": []})
     return data
 
 
 def _key(event: AccessEvent) -> dict[str, Any]:
     try:
         name = apps.get_model(event.object_type)._meta.pk.name
-    except LookupError:  # the app is no longer installed
+    except (LookupError, ValueError):  # the app is no longer installed, or this never was a model
         name = "pk"
-    return {name: event.snapshot.get(name, event.object_pk)}
+    key = event.snapshot.get(name, event.object_pk)
+    return {name: key if len(str(key)) <= 255 else event.object_pk}
 
 
 def _dump(message: dict[str, Any]) -> str:

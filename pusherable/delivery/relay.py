@@ -9,12 +9,13 @@ from contextlib import nullcontext
 from typing import Final
 
 from django.db import connections, transaction
-from django.db.models import F, Min, QuerySet
+from django.db.models import Exists, F, Min, OuterRef, QuerySet
 from django.utils import timezone
 
 from pusherable.delivery.messages import messages
-from pusherable.delivery.transports import TransportError, transport
-from pusherable.models import Delivery
+from pusherable.delivery.transports import RefusedError, TransportError, transport
+from pusherable.models import AccessEvent, Delivery
+from pusherable.snapshots import clean
 
 logger = logging.getLogger(__name__)
 
@@ -63,11 +64,16 @@ def claim(using: str, size: int = BATCH) -> list[Delivery]:
         keys = list(locked.order_by("event_id").values_list("event_id", flat=True)[:size])
         if not keys:
             return []
-        due.filter(event_id__in=keys).update(
+        taken = due.filter(event_id__in=keys).update(
             claim=token, deliver_after=now + LEASE, attempts=F("attempts") + 1
         )
     mine = Delivery.objects.using(using).filter(event_id__in=keys, claim=token)
-    return list(mine.select_related("event").order_by("event_id"))
+    deliveries = list(mine.select_related("event").order_by("event_id"))
+    if len(deliveries) < taken:  # the events of the others have been deleted: there is nothing to send
+        events = AccessEvent.objects.using(using).filter(pk=OuterRef("pk"))
+        Delivery.objects.using(using).filter(~Exists(events))._raw_delete(using)
+        return deliveries or claim(using, size)
+    return deliveries
 
 
 def settle(using: str, deliveries: Sequence[Delivery]) -> None:
@@ -77,13 +83,19 @@ def settle(using: str, deliveries: Sequence[Delivery]) -> None:
     rows._raw_delete(using)
 
 
-def postpone(using: str, deliveries: Sequence[Delivery], error: str) -> None:
+def postpone(using: str, deliveries: Sequence[Delivery], error: Exception) -> None:
     """Sending failed: the deliveries are due again later, the later the more often that happened."""
     now = timezone.now()
     for attempts in {delivery.attempts for delivery in deliveries}:
         same = [delivery for delivery in deliveries if delivery.attempts == attempts]
         wait = backoff(attempts)
-        _claimed(using, same).update(claim=None, last_error=error, deliver_after=now + wait)
+        _claimed(using, same).update(claim=None, last_error=_text(error), deliver_after=now + wait)
+
+
+def give_up(using: str, delivery: Delivery, error: Exception) -> None:
+    """The delivery can never be sent: it stays in the queue to be seen, but is not taken again."""
+    logger.error("Access event %s cannot be sent and is given up. %s", delivery.event_id, _text(error))
+    _claimed(using, [delivery]).update(claim=None, last_error=_text(error), failed_at=timezone.now())
 
 
 def backoff(attempts: int) -> dt.timedelta:
@@ -101,26 +113,70 @@ def next_due(using: str) -> dt.datetime | None:
 
 
 def _send(using: str, deliveries: Sequence[Delivery]) -> bool:
-    batch = [message for delivery in deliveries for message in messages(delivery)]
+    error = _hand_over(deliveries)
+    if isinstance(error, RefusedError) and len(deliveries) > 1:
+        return _send_apart(using, deliveries)
+    if error is not None:
+        _log_failure(using, error)
+        postpone(using, deliveries, error)
+        return False
+    _log_success(using)
+    settle(using, deliveries)
+    return True
+
+
+def _send_apart(using: str, deliveries: Sequence[Delivery]) -> bool:
+    """One that is wrong, or the size of all together, must not keep the others back.
+
+    What is refused while others are taken is given up; if none is taken, the server may be what is wrong.
+    """
+    outcomes = [(delivery, _hand_over([delivery])) for delivery in deliveries]
+    sent = [delivery for delivery, error in outcomes if error is None]
+    for delivery, error in outcomes:
+        if sent and isinstance(error, RefusedError):
+            give_up(using, delivery, error)
+        elif error is not None:
+            _log_failure(using, error)
+            postpone(using, [delivery], error)
+    if sent:
+        _log_success(using)
+        settle(using, sent)
+    return bool(sent)
+
+
+def _hand_over(deliveries: Sequence[Delivery]) -> Exception | None:
+    """Send all messages of the deliveries; returns why they may not have arrived."""
     try:
+        try:
+            batch = [message for delivery in deliveries for message in messages(delivery)]
+        except Exception as error:
+            raise RefusedError(f"It cannot be encoded: {type(error).__name__}: {error}") from error
         for start in range(0, len(batch), BATCH):
             transport.get().send(batch[start : start + BATCH])
-    except Exception as error:
-        postpone(using, deliveries, f"{error}")
-        if using not in _failing:
-            expected = isinstance(error, TransportError)
-            logger.warning(
-                "Sending access events failed; they are kept and tried again. %s",
-                error,
-                exc_info=not expected,
-            )
-            _failing.add(using)
-        return False
-    settle(using, deliveries)
+    except Exception as error:  # noqa: BLE001  # a project's own transport may raise anything
+        return error
+    return None
+
+
+def _log_failure(using: str, error: Exception) -> None:
+    if using not in _failing:
+        _failing.add(using)
+        logger.warning(
+            "Sending access events failed; they are kept and tried again. %s",
+            _text(error),
+            exc_info=None if isinstance(error, TransportError) else error,
+        )
+
+
+def _log_success(using: str) -> None:
     if using in _failing:
-        logger.info("Sending access events works again.")
         _failing.discard(using)
-    return True
+        logger.info("Sending access events works again.")
+
+
+def _text(error: Exception) -> str:
+    """What a server answered may be long, and hold what not every database takes."""
+    return clean(f"{error}")[:1000]
 
 
 def _claimed(using: str, deliveries: Sequence[Delivery]) -> QuerySet[Delivery]:

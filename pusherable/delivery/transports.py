@@ -7,9 +7,11 @@ import sys
 import threading
 from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol
+from urllib.parse import unquote
+from urllib.request import getproxies, proxy_bypass
 
 import urllib3
-from pusher.errors import PusherError
+from pusher.errors import PusherBadRequest, PusherError
 from pusher.http import process_response
 from pusher.pusher_client import PusherClient
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
@@ -23,13 +25,17 @@ class TransportError(Exception):
     """The messages could not be handed over; they should be tried again later."""
 
 
+class RefusedError(TransportError):
+    """The server does not take these messages: one of them is wrong, or they are too large together."""
+
+
 class Transport(Protocol):
     """What a project's own transport has to offer."""
 
     def send(self, messages: Sequence[Message]) -> None:
         """Hand over at most 10 messages, all or none; called from several threads.
 
-        Raises TransportError if they may not have arrived.
+        Raises TransportError if they may not have arrived, and RefusedError if that is due to the messages.
         """
 
 
@@ -37,6 +43,11 @@ class PusherTransport:
     """Pusher Channels, or a server that speaks its HTTP API where ``PUSHER_HOST`` is set."""
 
     def __init__(self) -> None:
+        self._reset()
+        os.register_at_fork(after_in_child=self._reset)
+
+    def _reset(self) -> None:
+        # A forked child must not share its parent's sockets, and may find the lock held for ever.
         self._lock = threading.Lock()
         self._made_for: tuple[object, ...] = ()
         self._client: PusherClient | None = None
@@ -46,8 +57,10 @@ class PusherTransport:
         try:
             # Encoded already: the client would measure the text with sys.getsizeof, not in bytes of UTF-8.
             answer = self.client.trigger_batch(batch, already_encoded=True)
-        except (PusherError, urllib3.exceptions.HTTPError, json.JSONDecodeError, ValueError) as error:
-            raise TransportError(f"{type(error).__name__}: {error}") from error
+        except (PusherError, urllib3.exceptions.HTTPError) as error:
+            refused = isinstance(error, PusherBadRequest) or str(error).startswith("413:")
+            kind = RefusedError if refused else TransportError
+            raise kind(f"{type(error).__name__}: {error}") from error
         # Some self-hosted servers report a failure with status 200.
         if isinstance(answer, dict) and answer.get("error"):
             raise TransportError(f"The server answered {answer['error']!r} (code {answer.get('code')}).")
@@ -56,7 +69,6 @@ class PusherTransport:
     def client(self) -> PusherClient:
         """The one client of this process; it keeps its connections open between calls."""
         made_for = (
-            os.getpid(),  # sockets must not be shared across a fork
             *(conf.PUSHER_APP_ID, conf.PUSHER_KEY, conf.PUSHER_SECRET, conf.PUSHER_CLUSTER),
             *(conf.PUSHER_HOST, conf.PUSHER_PORT, conf.PUSHER_SSL, conf.PUSHER_TIMEOUT),
         )
@@ -92,7 +104,7 @@ class Urllib3Backend:
     """The client's HTTP calls over a pool of kept connections.
 
     The client's own backend pins a bundle of certificate authorities from 2021; this one trusts those of the
-    system and of the installed certifi.
+    system and of the installed certifi. Like that one, it goes through the proxy that HTTPS_PROXY names.
     """
 
     def __init__(self, client: PusherClient) -> None:
@@ -100,13 +112,24 @@ class Urllib3Backend:
         if client.ssl:
             context = ssl.create_default_context()
             context.load_verify_locations(DEFAULT_CA_BUNDLE_PATH)
-        self.pool = urllib3.PoolManager(
-            maxsize=8, timeout=client.timeout, retries=False, ssl_context=context, block=False
-        )
+        options: dict[str, Any] = {"maxsize": 8, "timeout": client.timeout, "retries": False}
+        proxy = getproxies().get(client.scheme)
+        if proxy and not proxy_bypass(client.host):
+            auth = urllib3.util.parse_url(proxy).auth
+            headers = urllib3.make_headers(proxy_basic_auth=unquote(auth)) if auth else None
+            self.pool: urllib3.PoolManager = urllib3.ProxyManager(
+                proxy, proxy_headers=headers, ssl_context=context, **options
+            )
+        else:
+            self.pool = urllib3.PoolManager(ssl_context=context, **options)
 
     def send_request(self, request: Any) -> Any:
         response = self.pool.request(request.method, request.url, body=request.body, headers=request.headers)
-        return process_response(response.status, response.data.decode(errors="replace"))
+        text = response.data.decode(errors="replace")
+        try:
+            return process_response(response.status, text)
+        except json.JSONDecodeError as error:
+            raise PusherError(f"The answer is not JSON: {text!r:.200}") from error
 
 
 class ConsoleTransport:

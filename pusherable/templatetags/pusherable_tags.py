@@ -1,6 +1,6 @@
 """``{% load pusherable_tags %}``: the page's script, its subscriptions, and the recent-activity list."""
 
-from typing import Any
+from typing import Any, Final
 
 from django import template
 from django.apps import apps
@@ -16,6 +16,9 @@ from pusherable.models import AccessEvent
 
 register = template.Library()
 
+#: An argument that is not given. None cannot say so: `object` is None on the page of a create form.
+EVERYTHING: Final = object()
+
 
 @register.inclusion_tag("pusherable/script.html", takes_context=True)
 def pusherable_script(context: Context, *, pusher_js: bool = True) -> dict[str, Any]:
@@ -23,12 +26,11 @@ def pusherable_script(context: Context, *, pusher_js: bool = True) -> dict[str, 
 
     ``pusher_js=False`` leaves the first out, for pages that load pusher-js themselves.
     """
-    hosted = conf.PUSHER_HOST is not None
     return {
         "pusher_js": conf.PUSHERABLE_PUSHER_JS_URL if pusher_js else None,
         "nonce": context.get("csp_nonce"),
         "key": conf.PUSHER_KEY if conf.has_credentials else None,
-        "cluster": "" if hosted else conf.PUSHER_CLUSTER,
+        "cluster": "" if conf.PUSHER_HOST else conf.PUSHER_CLUSTER,
         "host": conf.PUSHER_HOST,
         "port": str(conf.port),  # as text: a number would be localized
         "tls": "true" if conf.PUSHER_SSL else "false",
@@ -43,7 +45,7 @@ def pusherable_subscribe(*events_and_object: Any, kind: str = "public") -> SafeS
     page of a create form). `kind` is the kind of channel that the view broadcasts on.
     """
     *events, obj = events_and_object or ("",)
-    if obj is None or (isinstance(obj, models.Model) and obj.pk is None):
+    if obj is None or (isinstance(obj, models.Model) and (obj._state.adding or obj.pk is None)):
         return SafeString("")
     if not isinstance(obj, models.Model):
         raise TemplateSyntaxError(
@@ -64,25 +66,31 @@ def pusherable_subscribe(*events_and_object: Any, kind: str = "public") -> SafeS
 
 @register.inclusion_tag("pusherable/activity.html")
 def pusherable_activity(
-    subject: models.Model | type[models.Model] | str | None = None,
-    *,
-    user: models.Model | None = None,
-    limit: int = 10,
+    subject: Any = EVERYTHING, *, user: Any = EVERYTHING, limit: int = 10
 ) -> dict[str, Any]:
     """The most recent events, newest first: of an object, of a model (class or "app.model"), or of all.
 
-    `user` leaves only what that user did. One query, backed by an index. Raises LookupError for an unknown
-    model and ValueError for a limit below 1.
+    `user` leaves only what that user did. For None, a deleted object or an anonymous user the list is empty.
+    One query, backed by an index. Raises LookupError for an unknown model and ValueError for a limit below 1.
     """
     if not isinstance(limit, int) or limit < 1:
         raise ValueError(f"pusherable_activity: limit={limit!r} must be a number from 1 up.")
     events = AccessEvent.objects.newest()
-    if isinstance(subject, str):
+    if isinstance(subject, str) and "." in subject:
         subject = apps.get_model(subject)
-    if isinstance(subject, models.Model):
-        events = events.of_object(subject)
-    elif subject is not None:
-        events = events.of_model(subject)
-    if user is not None:
+    if subject is None:
+        events = events.none()
+    elif isinstance(subject, models.Model) and not subject._state.adding:
+        events = events.of_object(subject) if subject.pk is not None else events.none()
+    elif hasattr(subject, "_meta"):
+        # A template calls a class that it is given, so that a new instance arrives here.
+        events = events.of_model(subject._meta.model)
+    elif subject is not EVERYTHING:  # also "", which Django makes of a variable that is not set
+        raise TemplateSyntaxError(
+            f"pusherable_activity: {subject!r} is neither an object nor a model, as a class or 'app.model'."
+        )
+    if isinstance(user, models.Model):
         events = events.by_user(user)
+    elif user is not EVERYTHING:  # nobody, or an anonymous user
+        events = events.none()
     return {"events": events.defer("snapshot", "changes", "context")[:limit]}

@@ -28,6 +28,12 @@ class Tag(models.Model):
         return self.name
 
 
+class Bookmark(models.Model):
+    """Protects its tag from being deleted."""
+
+    tag = models.ForeignKey(Tag, models.PROTECT)
+
+
 class Rating(models.Field):
     """A custom field: stored as an integer, a tuple of stars in Python."""
 

@@ -1,0 +1,346 @@
+"""Who sends after commit: the request itself, or a thread. Real threads on a real database."""
+
+import datetime as dt
+import threading
+import time
+
+import pytest
+from django.db import connection, connections, transaction
+from django.utils import timezone
+from django.views.generic import DetailView
+
+from pusherable.delivery import dispatchers, relay
+from pusherable.delivery.backends import Chosen
+from pusherable.delivery.dispatchers import InlineDispatcher, wake
+from pusherable.delivery.transports import TransportError
+from pusherable.mixins import PusherDetailMixin
+from pusherable.models import AccessEvent, Delivery
+from pusherable.recording import record_access
+from tests.testapp.models import Poll
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+THREAD = {"BACKEND": "pusherable.delivery.dispatchers.ThreadDispatcher"}
+
+
+class PollView(PusherDetailMixin, DetailView):
+    model = Poll
+    template_name = "empty.html"
+
+
+class Broken:
+    """A dispatcher of the project's own, with a bug."""
+
+    def wake(self, using):
+        raise ZeroDivisionError
+
+
+class Gate:
+    """A transport's function that waits, in whatever thread sends, until it is opened."""
+
+    def __init__(self):
+        self.reached = threading.Event()
+        self.opened = threading.Event()
+
+    def send(self, messages):
+        self.reached.set()
+        assert self.opened.wait(15)
+
+
+@pytest.fixture
+def page(client, serve, settings, tmp_path, poll):
+    """Asks for the page of a poll, which is recorded."""
+    (tmp_path / "empty.html").write_text("served")
+    settings.TEMPLATES = [engine | {"DIRS": [tmp_path]} for engine in settings.TEMPLATES]
+    serve(PollView)
+    return lambda: client.get(f"/{poll.pk}/")
+
+
+@pytest.fixture
+def gate(use_transport):
+    gate = Gate()
+    use_transport(gate.send)
+    yield gate
+    gate.opened.set()
+
+
+def threads():
+    return [thread for thread in threading.enumerate() if thread.name == "pusherable"]
+
+
+def queue_is_empty():
+    return not Delivery.objects.exists()
+
+
+# In the request
+
+
+def test_inline_sends_after_commit(poll, recipient):
+    with transaction.atomic():
+        record_access(poll, "view")
+        with transaction.atomic():
+            record_access(poll, "update")
+        assert recipient.calls == []
+    assert [message.name for call in recipient.calls for message in call] == ["view", "update"]
+    assert queue_is_empty()
+
+
+def test_inline_sends_nothing_that_was_rolled_back(poll, recipient):
+    with transaction.atomic():
+        record_access(poll, "view")
+        transaction.set_rollback(True)
+    assert recipient.calls == []
+    assert not AccessEvent.objects.exists()
+
+
+def test_inline_sends_one_batch_of_a_backlog(enqueue, recipient):
+    enqueue(15)
+    InlineDispatcher().wake("default")
+    assert len(recipient.channels) == 10
+    assert Delivery.objects.count() == 5
+
+
+@pytest.mark.parametrize("error", [TransportError("Pusher is away."), ZeroDivisionError("a bug")])
+def test_a_failure_never_reaches_the_request(page, recipient, error):
+    recipient.error = error
+    answer = page()
+    assert (answer.status_code, answer.content) == (200, b"served")
+    [event] = AccessEvent.objects.all()
+    assert (event.action, event.status) == ("view", "pending")
+
+
+@pytest.mark.parametrize("backend", [f"{__name__}.Broken", "no.such.Dispatcher"])
+def test_a_broken_dispatcher_never_reaches_the_request(page, settings, backend):
+    settings.PUSHERABLE_DISPATCHER = {"BACKEND": backend}
+    assert page().status_code == 200
+    assert AccessEvent.objects.get().status == "pending"
+
+
+# In a thread
+
+
+@pytest.fixture
+def in_a_thread(settings, monkeypatch):
+    """The project's setting, as in production."""
+    settings.PUSHERABLE_DISPATCHER = THREAD
+    chosen = Chosen("PUSHERABLE_DISPATCHER")
+    monkeypatch.setattr(dispatchers, "dispatcher", chosen)
+    yield
+    chosen.get().close()
+
+
+def test_a_page_is_sent_from_a_thread(page, in_a_thread, use_transport, eventually):
+    senders = []
+    use_transport(lambda messages: senders.append(threading.current_thread().name))
+    assert page().status_code == 200
+    eventually(queue_is_empty)
+    assert senders == ["pusherable"]
+
+
+def test_the_request_never_waits(page, in_a_thread, gate):
+    assert page().status_code == 200
+    assert gate.reached.wait(15)
+    started = time.monotonic()
+    for _ in range(5):
+        assert page().status_code == 200
+    assert time.monotonic() - started < 10
+    assert not gate.opened.is_set()
+
+
+def test_the_thread_starts_when_it_is_needed(dispatcher, recipient, eventually):
+    one = dispatcher()
+    assert threads() == []
+    one.wake("default")
+    assert len(threads()) == 1
+    one.close()
+    assert threads() == []
+
+
+def test_one_thread_however_many_wake_it(dispatcher, gate):
+    one, together = dispatcher(), threading.Barrier(8)
+
+    def wake():
+        together.wait()
+        one.wake("default")
+
+    waking = [threading.Thread(target=wake) for _ in range(8)]
+    for thread in waking:
+        thread.start()
+    for thread in waking:
+        thread.join()
+    assert len(threads()) == 1
+
+
+def test_waking_never_waits_for_a_send_that_hangs(dispatcher, enqueue, gate):
+    one = dispatcher()
+    enqueue()
+    one.wake("default")
+    assert gate.reached.wait(15)
+    started = time.monotonic()
+    for _ in range(1_000):
+        one.wake("default")
+    assert time.monotonic() - started < 10
+    assert not gate.opened.is_set()
+
+
+def test_what_an_earlier_process_left_is_sent_at_the_first_wake(dispatcher, enqueue, recipient, eventually):
+    events = enqueue(25)
+    dispatcher().wake("default")
+    eventually(queue_is_empty)
+    assert recipient.channels == [f"poll_{event.pk}" for event in events]
+
+
+def test_the_events_of_a_busy_moment_share_a_call(dispatcher, enqueue, recipient, eventually):
+    one = dispatcher(linger=2)
+    one.wake("default")
+    eventually(lambda: not one._woken.is_set())
+    for _ in range(5):
+        enqueue()
+        one.wake("default")
+    eventually(queue_is_empty)
+    assert len(recipient.calls) <= 2
+
+
+def test_tries_again_by_itself(dispatcher, enqueue, outage, eventually):
+    event = enqueue()
+    dispatcher().wake("default")
+    eventually(lambda: Delivery.objects.filter(attempts=1, claim=None).exists())
+    outage.error = None
+    eventually(queue_is_empty)
+    assert outage.channels == [f"poll_{event.pk}"]
+
+
+def test_sends_what_becomes_due_by_itself(dispatcher, enqueue, recipient, eventually):
+    enqueue()
+    Delivery.objects.update(deliver_after=timezone.now() + dt.timedelta(seconds=1.5))
+    dispatcher(poll=600).wake("default")
+    eventually(queue_is_empty)
+
+
+def test_looks_by_itself_for_what_another_process_left(dispatcher, enqueue, recipient, eventually):
+    one = dispatcher(poll=0.1)
+    one.wake("default")
+    eventually(lambda: not one._woken.is_set())
+    enqueue()
+    eventually(queue_is_empty)
+
+
+def test_a_database_that_fails_does_not_keep_the_others_back(
+    dispatcher, enqueue, recipient, eventually, caplog
+):
+    one = dispatcher()
+    enqueue()
+    for alias in [*(f"nowhere_{number}" for number in range(20)), "default"]:  # in whatever order
+        one.wake(alias)
+    eventually(queue_is_empty)
+    eventually(lambda: "could not be read" in caplog.text)
+    enqueue()
+    one.wake("default")
+    eventually(queue_is_empty)
+    assert recipient.most_often == 1
+
+
+def lose_the_connection(wrapper):
+    """As a restart of the server does; there is none to restart for SQLite."""
+    if connection.vendor == "sqlite":
+        wrapper.connection.close()
+        return
+    with wrapper.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_backend_pid()" if connection.vendor == "postgresql" else "SELECT connection_id()"
+        )
+        [key] = cursor.fetchone()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT pg_terminate_backend({key})" if connection.vendor == "postgresql" else f"KILL {key}"
+        )
+
+
+@pytest.mark.parametrize("lose", [lose_the_connection, lambda wrapper: wrapper.connection.close()])
+def test_a_lost_database_connection_is_replaced(in_a_thread, enqueue, use_transport, eventually, lose):
+    """While Pusher is being called, so that settling fails; later events do not wait for it."""
+    calls, reached, lost = [], threading.Event(), threading.Event()
+
+    def send(messages):
+        calls.append([message.channel for message in messages])
+        if len(calls) == 1:
+            send.wrapper = connections["default"]
+            send.wrapper.inc_thread_sharing()
+            reached.set()
+            assert lost.wait(15)
+
+    use_transport(send)
+    first = enqueue()
+    wake("default")
+    assert reached.wait(15)
+    lose(send.wrapper)
+    lost.set()
+    later = enqueue()
+    wake("default")
+    eventually(lambda: [f"poll_{later.pk}"] in calls)
+    assert len(threads()) == 1
+    # The first is sent again when its lease is over: at least once.
+    eventually(lambda: [row.event_id for row in Delivery.objects.all()] == [first.pk])
+
+
+def test_an_idle_thread_has_no_database_connection(dispatcher, enqueue, use_transport, eventually):
+    seen = []
+    use_transport(lambda messages: seen.append(connections["default"]))
+    one = dispatcher()
+    enqueue()
+    one.wake("default")
+    eventually(lambda: seen and seen[0].connection is None)
+    assert one._thread.is_alive()
+    enqueue()
+    one.wake("default")
+    eventually(queue_is_empty)
+    eventually(lambda: seen[1].connection is None)
+
+
+# Its end
+
+
+def test_close_sends_what_is_due(dispatcher, enqueue, gate, eventually):
+    one = dispatcher(flush_timeout=15)
+    first = enqueue()
+    one.wake("default")
+    assert gate.reached.wait(15)
+    enqueue(12)
+    gate.opened.set()
+    one.close()
+    assert queue_is_empty(), first
+    assert threads() == []
+
+
+def test_close_gives_up_in_time(dispatcher, enqueue, gate):
+    one = dispatcher(flush_timeout=0.2)
+    enqueue()
+    one.wake("default")
+    assert gate.reached.wait(15)
+    started = time.monotonic()
+    one.close()
+    assert time.monotonic() - started < 10
+    assert Delivery.objects.count() == 1
+
+
+def test_close_does_not_try_again_during_an_outage(dispatcher, enqueue, outage, eventually, monkeypatch):
+    """Each try may take as long as a timeout, and the process is to end."""
+    monkeypatch.setattr(relay, "RETRY_AFTER", dt.timedelta(seconds=60))
+    one = dispatcher(flush_timeout=15)
+    enqueue()
+    one.wake("default")
+    eventually(lambda: Delivery.objects.filter(attempts=1, claim=None).exists())
+    enqueue()
+    one.close()
+    assert threads() == []
+    assert sorted(Delivery.objects.values_list("attempts", flat=True)) == [0, 1]
+
+
+def test_close_may_be_called_twice_and_is_the_end(dispatcher, enqueue, recipient):
+    one = dispatcher()
+    one.close()
+    one.close()
+    enqueue()
+    one.wake("default")
+    assert threads() == []
+    assert Delivery.objects.count() == 1

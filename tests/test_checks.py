@@ -1,0 +1,170 @@
+import math
+
+import pytest
+from django.apps import apps
+from django.core import checks
+from django.db import models
+from django.test import override_settings
+from django.test.utils import isolate_apps
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from pusherable.checks import check_settings
+from tests.test_conf import SETTINGS
+
+BACKENDS = ["PUSHERABLE_TRANSPORT", "PUSHERABLE_DISPATCHER"]
+
+
+def found(**settings):
+    with override_settings(**settings):
+        return [(message.id.removeprefix("pusherable."), message) for message in check_settings()]
+
+
+def assert_found(id_, hint, **settings):
+    ((found_id, message),) = found(**settings)
+    assert found_id == id_
+    assert hint in message.hint
+
+
+def test_right_settings_are_silent():
+    assert found() == []
+
+
+def test_the_checks_are_registered(settings):
+    settings.PUSHER_PORT = "6001"
+    assert "pusherable.E006" in [message.id for message in checks.run_checks(tags=["compatibility"])]
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        {"PUSHER_APP_ID": "my app", "PUSHER_HOST": "ws.example.com"},
+        {"PUSHER_HOST": "::1", "PUSHER_PORT": 6001, "PUSHER_SSL": False, "PUSHER_TIMEOUT": 0.5},
+        {"PUSHERABLE_ON_ERROR": "log"},
+        {"PUSHERABLE_REDACT": {"ssn", "testapp.poll.question"}},
+        {"PUSHERABLE_TRUSTED_PROXIES": ["10.0.0.0/8", "192.0.2.1", "::1", "unix"]},
+        {"PUSHERABLE_CONTEXT": "tests.test_origin.site_context"},
+        {"PUSHERABLE_CONTEXT": dict},
+        {"PUSHERABLE_CHANNEL_FORMAT": "{app_label}_{model_name}_{pk}"},
+        {"PUSHER_APP_ID": None, "PUSHER_KEY": None, "PUSHER_SECRET": None},  # the tests' transport needs none
+    ],
+    ids=str,
+)
+def test_other_right_settings_are_silent_too(right):
+    assert found(**right) == []
+
+
+@pytest.mark.parametrize(
+    ("id_", "hint", "wrong"),
+    [
+        ("E001", "or remove all three", {"PUSHER_SECRET": None}),
+        ("E001", "or remove all three", {"PUSHER_APP_ID": "", "PUSHER_KEY": ""}),
+        ("E002", 'Write PUSHER_APP_ID = "4242"', {"PUSHER_APP_ID": 4242}),
+        ("E003", "or set PUSHER_HOST", {"PUSHER_APP_ID": "my-app"}),
+        ("E003", "or set PUSHER_HOST", {"PUSHER_APP_ID": "٤٢"}),
+        ("E004", 'PUSHER_CLUSTER = "eu"', {"PUSHER_CLUSTER": None}),
+        ("E005", 'PUSHER_HOST = "ws.example.com"', {"PUSHER_HOST": "https://ws.example.com"}),
+        ("E005", "PUSHER_PORT", {"PUSHER_HOST": "ws.example.com:6001"}),
+        ("E005", "PUSHER_HOST", {"PUSHER_HOST": 127}),
+        ("E006", "PUSHER_PORT = 6001", {"PUSHER_PORT": "6001"}),
+        ("E006", "from 1 to 65535", {"PUSHER_PORT": 65536}),
+        ("E006", "from 1 to 65535", {"PUSHER_PORT": 0}),
+        ("E006", "from 1 to 65535", {"PUSHER_PORT": True}),
+        ("E007", "PUSHER_SSL = True", {"PUSHER_SSL": "false"}),
+        ("E008", "PUSHER_TIMEOUT = 5", {"PUSHER_TIMEOUT": 0}),
+        ("E008", "PUSHER_TIMEOUT = 5", {"PUSHER_TIMEOUT": "5"}),
+        ("E008", "PUSHER_TIMEOUT = 5", {"PUSHER_TIMEOUT": True}),
+        ("E008", "PUSHER_TIMEOUT = 5", {"PUSHER_TIMEOUT": math.nan}),
+        ("E008", "PUSHER_TIMEOUT = 5", {"PUSHER_TIMEOUT": math.inf}),
+        ("E010", 'Write "raise"', {"PUSHERABLE_ON_ERROR": "ignore"}),
+        ("E010", '"log"', {"PUSHERABLE_ON_ERROR": ["log"]}),
+        ("E011", 'PUSHERABLE_REDACT = ["ssn"', {"PUSHERABLE_REDACT": "ssn"}),
+        ("E011", 'PUSHERABLE_REDACT = ["ssn"', {"PUSHERABLE_REDACT": [1]}),
+        ("E012", '["10.0.0.0/8", "unix"]', {"PUSHERABLE_TRUSTED_PROXIES": "10.0.0.0/8"}),
+        ("E012", "without host bits", {"PUSHERABLE_TRUSTED_PROXIES": ["10.0.0.1/8"]}),
+        ("E012", "Write networks", {"PUSHERABLE_TRUSTED_PROXIES": ["nginx"]}),
+        ("E013", "a function that takes the request", {"PUSHERABLE_CONTEXT": "nowhere.to.be.found"}),
+        ("E013", "a function that takes the request", {"PUSHERABLE_CONTEXT": ".context"}),
+        ("E013", "a function that takes the request", {"PUSHERABLE_CONTEXT": "..context"}),
+        ("E013", "a function that takes the request", {"PUSHERABLE_CONTEXT": "tests.test_conf.SETTINGS"}),
+        ("E013", "a function that takes the request", {"PUSHERABLE_CONTEXT": {"tenant": 1}}),
+        ("E014", '"{model_name}_{pk}"', {"PUSHERABLE_CHANNEL_FORMAT": "{model_name}_{id}"}),
+        ("E014", '"{model_name}_{pk}"', {"PUSHERABLE_CHANNEL_FORMAT": None}),
+    ],
+    ids=str,
+)
+def test_a_wrong_setting_is_found_and_the_hint_says_what_to_write(id_, hint, wrong):
+    assert_found(id_, hint, **wrong)
+
+
+@pytest.mark.parametrize("setting", BACKENDS)
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *(None, "tests.testapp.dispatchers.Woken", {}, {"BACKEND": None}, {"BACKEND": "nowhere.Found"}),
+        *({"BACKEND": ""}, {"BACKEND": ".Woken"}, {"BACKEND": "tests.testapp.dispatchers.Missing"}),
+        {"BACKEND": "tests.testapp.dispatchers.Woken", "OPTIONS": {"unknown": 1}},
+        {"BACKEND": "tests.testapp.dispatchers.Woken", "OPTIONS": ["unknown"]},
+        {"BACKEND": "tests.testapp.dispatchers.Woken", "OPTIONS": None},
+    ],
+    ids=str,
+)
+def test_a_backend_that_cannot_be_made(setting, wrong):
+    assert_found("E009", f'{setting} = {{"BACKEND": "pusherable.delivery.', **{setting: wrong})
+
+
+def test_without_credentials_nothing_is_broadcast(settings):
+    del settings.PUSHERABLE_TRANSPORT
+    assert_found("W001", "Set PUSHER_APP_ID", PUSHER_APP_ID=None, PUSHER_KEY=None, PUSHER_SECRET=None)
+
+
+@isolate_apps()
+def test_models_that_share_channel_names(monkeypatch):
+    class Poll(models.Model):
+        class Meta:
+            app_label = "other"
+
+    class PageOf(models.Model):
+        class Meta:
+            app_label = "other"
+            db_table = "page_of"
+
+    PageOf._meta.model_name = "page_of"
+    installed = apps.get_models()
+    monkeypatch.setattr(apps, "get_models", lambda: [*installed, Poll])
+    assert_found("W002", '"{app_label}_{model_name}_{pk}"')
+    assert "testapp.Poll and other.Poll" in found()[0][1].msg
+    assert found(PUSHERABLE_CHANNEL_FORMAT="{app_label}_{model_name}_{pk}") == []
+
+    # The page with the key "of_1" has the name of the page_of with the key 1.
+    monkeypatch.setattr(apps, "get_models", lambda: [PageOf, *installed])
+    assert "other.PageOf and testapp.Page share" in found()[0][1].msg
+    assert found(PUSHERABLE_CHANNEL_FORMAT="{pk}.{model_name}") == []
+
+
+scalars = st.one_of(
+    *(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary(), st.complex_numbers()),
+    st.sampled_from([object(), object, print, "{model_name}_{pk}", "raise", "..x", ".x", "a..b"]),
+)
+junk = st.recursive(
+    scalars,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.tuples(inner, inner),
+        st.dictionaries(st.one_of(st.text(), st.sampled_from(["BACKEND", "OPTIONS"])), inner, max_size=3),
+    ),
+    max_leaves=5,
+)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+@given(value=junk)
+def test_no_value_breaks_the_checks(name, value):
+    assert all(message.hint for _, message in found(**{name: value}))
+
+
+@hypothesis_settings(suppress_health_check=[HealthCheck.too_slow])
+@given(values=st.fixed_dictionaries(dict.fromkeys(SETTINGS, junk)))
+def test_not_even_all_of_them_together(values):
+    assert all(message.hint for _, message in found(**values))
