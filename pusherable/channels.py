@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Iterable
 from string import Formatter
 from typing import Final
 
@@ -17,6 +18,7 @@ PREFIXES: Final = {"public": "", "private": "private-"}
 #: kind, so that an object has the same name under each of them.
 MAX_NAME: Final = 164 - len("private-encrypted-")
 
+_NAME = re.compile(r"[-A-Za-z0-9_=@,.;]{1,164}")
 _UNSAFE = re.compile(r"[^-A-Za-z0-9_@,.]")
 _UNSAFE_PART = re.compile(r"[^-A-Za-z0-9_@.]")
 _FIELDS: Final = frozenset({"app_label", "model_name", "pk"})
@@ -41,6 +43,17 @@ def channel_name(obj: models.Model, kind: str = "public") -> str:
         digest = hashlib.sha256(name.encode()).hexdigest()[:40]
         name = f"{name[: MAX_NAME - 41]};{digest}"
     return PREFIXES[kind] + name
+
+
+def checked_names(names: str | Iterable[str]) -> list[str]:
+    """A project's own channel name or names, as a list; raises ValueError for one that Pusher refuses."""
+    names = [names] if isinstance(names, str) else list(names)
+    for name in names:
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise ValueError(
+                f"{name!r} is no name of a channel: use 1 to 164 letters, digits and - _ = @ , . ; only."
+            )
+    return names
 
 
 def escape_pk(pk: object) -> str:

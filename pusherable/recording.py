@@ -11,7 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import HttpRequest
 
 from pusherable import origin
-from pusherable.channels import channel_name
+from pusherable.channels import channel_name, checked_names
 from pusherable.conf import conf
 from pusherable.delivery.dispatchers import wake
 from pusherable.models import AccessEvent, Delivery
@@ -47,10 +47,13 @@ def record_access(
 
     Returns the event. If it cannot be written the error is raised, so that no access goes unlogged; with
     ``PUSHERABLE_ON_ERROR = "log"`` it is logged, the caller's transaction stays usable, and None is returned.
+    Raises FieldDoesNotExist for an unknown field, and ValueError for an action or a channel that cannot be.
     """
     alias = using or router.db_for_write(AccessEvent)
 
     def build() -> AccessEvent:
+        if not 0 < len(action) <= 50:
+            raise ValueError(f"{action!r} is no action: write a word of 1 to 50 characters.")
         model, redact = obj._meta.model, tuple(conf.PUSHERABLE_REDACT)
         user_pk, username = origin.actor(getattr(request, "user", None) if user is None else user)
         event = AccessEvent(
@@ -58,7 +61,7 @@ def record_access(
             object_type=object_type(obj),
             user_pk=user_pk,
             username=username,
-            context=jsonable(origin.context(request) | dict(extra or {}), redact),
+            context=jsonable(origin.context(request)) | jsonable(extra or {}, redact),
             changes={
                 name: [REDACTED, REDACTED] if is_secret(name, redact, model) else jsonable(pair, redact)
                 for name, pair in (changes or {}).items()
@@ -76,8 +79,7 @@ def record_access(
                 shown = {name: snapshot[name] for name in snapshot if not is_secret(name, redact, model)}
                 event.snapshot = jsonable(shown, redact)
             if conf.broadcasts and obj.pk is not None:
-                names = [channel_name(obj)] if channels is None else channels
-                event.channels = [names] if isinstance(names, str) else list(names)
+                event.channels = [channel_name(obj)] if channels is None else checked_names(channels)
         return event
 
     try:

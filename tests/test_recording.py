@@ -94,7 +94,6 @@ def test_the_snapshot_is_chosen(poll):
 
 def test_secrets_are_taken_out_of_whatever_is_passed(poll, settings):
     settings.PUSHERABLE_REDACT = ["ssn", "testapp.poll.question"]
-    settings.PUSHERABLE_CONTEXT = lambda request: {"session_key": "hunter2", "tenant": "acme"}
     event = record_access(
         poll,
         "updated",
@@ -113,8 +112,29 @@ def test_secrets_are_taken_out_of_whatever_is_passed(poll, settings):
         "question": ["[redacted]", "[redacted]"],
         "json": [{}, {"b": 2}],
     }
-    assert event.context == {"tenant": "acme", "auth": {"method": "basic"}}
+    assert event.context == {"auth": {"method": "basic"}}
     assert "hunter2" not in json.dumps(AccessEvent.objects.values().get(), default=str)
+
+
+def test_what_the_project_adds_to_every_event_is_kept_as_it_is(poll, settings):
+    settings.PUSHERABLE_CONTEXT = lambda request: {"tenant": "acme", "token": 17}
+    event = record_access(poll, "view", extra={"format": "pdf"})
+    event.refresh_from_db()
+    assert event.context == {"tenant": "acme", "token": 17, "format": "pdf"}
+
+
+@pytest.mark.parametrize("channel", ["", "a b", "a/b", "x" * 165, "é"])
+def test_a_channel_that_pusher_refuses_is_an_error(channel, poll):
+    with pytest.raises(ValueError, match=f"{channel!r} is no name of a channel"):
+        record_access(poll, "view", channels=["fine", channel])
+    assert not AccessEvent.objects.exists()
+
+
+@pytest.mark.parametrize("action", ["", "x" * 51])
+def test_an_action_that_cannot_be_stored_is_an_error(action, poll):
+    with pytest.raises(ValueError, match=f"{action!r} is no action: write a word of 1 to 50 characters"):
+        record_access(poll, action)
+    assert not AccessEvent.objects.exists()
 
 
 def test_channels_are_chosen(poll):

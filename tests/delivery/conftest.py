@@ -55,6 +55,18 @@ class Recipient:
         return max(Counter(self.channels).values(), default=0)
 
 
+class Gate:
+    """A transport's function that waits, in whatever thread sends, until it is opened."""
+
+    def __init__(self):
+        self.reached = threading.Event()
+        self.opened = threading.Event()
+
+    def send(self, messages):
+        self.reached.set()
+        assert self.opened.wait(15)
+
+
 @pytest.fixture(autouse=True)
 def clean_state():
     """Nothing sent and no outage known, as in a new process."""
@@ -134,6 +146,14 @@ def recipient(use_transport):
 
 
 @pytest.fixture
+def gate(use_transport):
+    gate = Gate()
+    use_transport(gate.send)
+    yield gate
+    gate.opened.set()
+
+
+@pytest.fixture
 def outage(recipient):
     recipient.error = TransportError("Pusher is away.")
     return recipient
@@ -176,7 +196,8 @@ def message():
 
 
 PROLOGUE = """
-import json, os, sys
+import json, os, signal, sys
+os.register_at_fork(after_in_child=lambda: signal.alarm(50))  # a child that hangs must not outlive the test
 from django.conf import settings
 settings.configure(**json.loads(sys.argv[1]))
 import django

@@ -5,7 +5,7 @@ import threading
 import time
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import OperationalError, connection, connections, transaction
 from django.utils import timezone
 from django.views.generic import DetailView
 
@@ -35,18 +35,6 @@ class Broken:
         raise ZeroDivisionError
 
 
-class Gate:
-    """A transport's function that waits, in whatever thread sends, until it is opened."""
-
-    def __init__(self):
-        self.reached = threading.Event()
-        self.opened = threading.Event()
-
-    def send(self, messages):
-        self.reached.set()
-        assert self.opened.wait(15)
-
-
 @pytest.fixture
 def page(client, serve, settings, tmp_path, poll):
     """Asks for the page of a poll, which is recorded."""
@@ -54,14 +42,6 @@ def page(client, serve, settings, tmp_path, poll):
     settings.TEMPLATES = [engine | {"DIRS": [tmp_path]} for engine in settings.TEMPLATES]
     serve(PollView)
     return lambda: client.get(f"/{poll.pk}/")
-
-
-@pytest.fixture
-def gate(use_transport):
-    gate = Gate()
-    use_transport(gate.send)
-    yield gate
-    gate.opened.set()
 
 
 def threads():
@@ -217,10 +197,20 @@ def test_sends_what_becomes_due_by_itself(dispatcher, enqueue, recipient, eventu
     eventually(queue_is_empty)
 
 
-def test_looks_by_itself_for_what_another_process_left(dispatcher, enqueue, recipient, eventually):
-    one = dispatcher(poll=0.1)
-    one.wake("default")
-    eventually(lambda: not one._woken.is_set())
+@pytest.mark.parametrize("error", [None, OperationalError("lost")])
+def test_looks_by_itself_for_what_another_process_left(dispatcher, enqueue, eventually, monkeypatch, error):
+    look, asleep = relay.next_due, threading.Event()
+
+    def next_due(using):
+        first = not asleep.is_set()
+        asleep.set()
+        if first and error is not None:
+            raise error
+        return look(using)
+
+    monkeypatch.setattr(relay, "next_due", next_due)
+    dispatcher(poll=0.1).wake("default")
+    assert asleep.wait(30)
     enqueue()
     eventually(queue_is_empty)
 
@@ -295,52 +285,3 @@ def test_an_idle_thread_has_no_database_connection(dispatcher, enqueue, use_tran
     one.wake("default")
     eventually(queue_is_empty)
     eventually(lambda: seen[1].connection is None)
-
-
-# Its end
-
-
-def test_close_sends_what_is_due(dispatcher, enqueue, gate, eventually):
-    one = dispatcher(flush_timeout=15)
-    first = enqueue()
-    one.wake("default")
-    assert gate.reached.wait(15)
-    enqueue(12)
-    gate.opened.set()
-    one.close()
-    assert queue_is_empty(), first
-    assert threads() == []
-
-
-def test_close_gives_up_in_time(dispatcher, enqueue, gate):
-    one = dispatcher(flush_timeout=0.2)
-    enqueue()
-    one.wake("default")
-    assert gate.reached.wait(15)
-    started = time.monotonic()
-    one.close()
-    assert time.monotonic() - started < 10
-    assert Delivery.objects.count() == 1
-
-
-def test_close_does_not_try_again_during_an_outage(dispatcher, enqueue, outage, eventually, monkeypatch):
-    """Each try may take as long as a timeout, and the process is to end."""
-    monkeypatch.setattr(relay, "RETRY_AFTER", dt.timedelta(seconds=60))
-    one = dispatcher(flush_timeout=15)
-    enqueue()
-    one.wake("default")
-    eventually(lambda: Delivery.objects.filter(attempts=1, claim=None).exists())
-    enqueue()
-    one.close()
-    assert threads() == []
-    assert sorted(Delivery.objects.values_list("attempts", flat=True)) == [0, 1]
-
-
-def test_close_may_be_called_twice_and_is_the_end(dispatcher, enqueue, recipient):
-    one = dispatcher()
-    one.close()
-    one.close()
-    enqueue()
-    one.wake("default")
-    assert threads() == []
-    assert Delivery.objects.count() == 1

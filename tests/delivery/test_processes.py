@@ -1,7 +1,11 @@
-"""The thread dispatcher in processes of their own: their end, and their children."""
+"""The end of the thread dispatcher, and processes of their own: their end, and their children."""
+
+import datetime as dt
+import time
 
 import pytest
 
+from pusherable.delivery import relay
 from pusherable.models import AccessEvent, Delivery
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -148,3 +152,52 @@ wait_until_sent()
     )
     assert (done.code, done.err) == (0, "")
     assert sorted(names(server)) == ["update", "view"]
+
+
+# Closing it by hand
+
+
+def test_close_sends_what_is_due(dispatcher, enqueue, gate):
+    one = dispatcher(flush_timeout=15)
+    enqueue()
+    one.wake("default")
+    assert gate.reached.wait(15)
+    enqueue(12)
+    gate.opened.set()
+    one.close()
+    assert not Delivery.objects.exists()
+    assert not one._thread.is_alive()
+
+
+def test_close_gives_up_in_time(dispatcher, enqueue, gate):
+    one = dispatcher(flush_timeout=0.2)
+    enqueue()
+    one.wake("default")
+    assert gate.reached.wait(15)
+    started = time.monotonic()
+    one.close()
+    assert time.monotonic() - started < 10
+    assert Delivery.objects.count() == 1
+
+
+def test_close_does_not_try_again_during_an_outage(dispatcher, enqueue, outage, eventually, monkeypatch):
+    """Each try may take as long as a timeout, and the process is to end."""
+    monkeypatch.setattr(relay, "RETRY_AFTER", dt.timedelta(seconds=60))
+    one = dispatcher(flush_timeout=15)
+    enqueue()
+    one.wake("default")
+    eventually(lambda: Delivery.objects.filter(attempts=1, claim=None).exists())
+    enqueue()
+    one.close()
+    assert not one._thread.is_alive()
+    assert sorted(Delivery.objects.values_list("attempts", flat=True)) == [0, 1]
+
+
+def test_close_may_be_called_twice_and_is_the_end(dispatcher, enqueue, recipient):
+    one = dispatcher()
+    one.close()
+    one.close()
+    enqueue()
+    one.wake("default")
+    assert one._thread is None
+    assert Delivery.objects.count() == 1
