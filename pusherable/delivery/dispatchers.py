@@ -40,10 +40,14 @@ class ThreadDispatcher:
 
     `linger` (seconds) lets the events of a busy moment share calls to Pusher; `poll` (seconds) is how often
     the thread looks without being woken; at exit it gets `flush_timeout` (seconds) to send what is due.
+    `reconnect` (seconds) is what pages get to find a server again that was gone, before anything is sent.
     """
 
-    def __init__(self, *, linger: float = 0.02, poll: float = 60, flush_timeout: float = 2) -> None:
+    def __init__(
+        self, *, linger: float = 0.02, poll: float = 60, flush_timeout: float = 2, reconnect: float = 20
+    ) -> None:
         self.linger = linger
+        self.reconnect = reconnect
         self.poll = poll
         self.flush_timeout = flush_timeout
         self._reset()
@@ -87,9 +91,7 @@ class ThreadDispatcher:
             while not self._closing.is_set():
                 self._woken.clear()
                 if not self._drain():
-                    # No request cuts this short: while Pusher is down each would wait for a timeout again.
-                    failures += 1
-                    self._closing.wait(relay.backoff(failures).total_seconds())
+                    failures = self._wait_out(failures + 1)
                     continue
                 failures = 0
                 if self._woken.wait(1) or self._sleep():
@@ -98,6 +100,22 @@ class ThreadDispatcher:
                 self._drain()
         finally:
             _disconnect()
+
+    def _wait_out(self, failures: int) -> int:
+        """Wait before the next try; no request cuts that short. Returns how many have failed by then.
+
+        While the server cannot be reached at all, no delivery is tried, it is only asked whether it is back.
+        The pages have lost their connection with it, and a message sent at once would find nobody there.
+        """
+        gone = not relay.is_reachable()
+        self._closing.wait(relay.backoff(failures).total_seconds())
+        while gone and not self._closing.is_set():
+            if relay.is_reachable():
+                self._closing.wait(self.reconnect)
+                break
+            failures += 1
+            self._closing.wait(relay.backoff(failures).total_seconds())
+        return failures
 
     def _drain(self) -> bool:
         # Each database is drained, whatever became of those before it.

@@ -105,6 +105,15 @@ def backoff(attempts: int) -> dt.timedelta:
     return dt.timedelta(seconds=longest.total_seconds() * spread)
 
 
+def is_reachable() -> bool:
+    """Whether the transport's server answers; asked during an outage, so as to spare the deliveries."""
+    probe = getattr(transport.get(), "probe", None)
+    try:
+        return probe is None or bool(probe())
+    except Exception:  # noqa: BLE001  # a project's own transport may raise anything
+        return False
+
+
 def next_due(using: str) -> dt.datetime | None:
     """When the next delivery will be due; None if the queue is empty."""
     waiting = Delivery.objects.using(using).filter(failed_at=None)

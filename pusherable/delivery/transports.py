@@ -30,7 +30,11 @@ class RefusedError(TransportError):
 
 
 class Transport(Protocol):
-    """What a project's own transport has to offer."""
+    """What a project's own transport has to offer.
+
+    It may also have a method ``probe() -> bool``: whether the server answers at all. If not, nothing is sent
+    until it does, and until the pages that were connected to it have had the time to connect again.
+    """
 
     def send(self, messages: Sequence[Message]) -> None:
         """Hand over at most 10 messages, all or none; called from several threads.
@@ -64,6 +68,15 @@ class PusherTransport:
         # Some self-hosted servers report a failure with status 200.
         if isinstance(answer, dict) and answer.get("error"):
             raise TransportError(f"The server answered {answer['error']!r} (code {answer.get('code')}).")
+
+    def probe(self) -> bool:
+        try:
+            self.client.channels_info(prefix_filter="pusherable-probe")
+        except urllib3.exceptions.HTTPError:
+            return False
+        except PusherError:  # an answer, if only that the key is wrong
+            return True
+        return True
 
     @property
     def client(self) -> PusherClient:

@@ -60,6 +60,19 @@
     }
 
     /**
+     * Connects again within 15 seconds after the server is back, when what was missed is sent: pusher-js itself
+     * waits up to a minute between two attempts. Pages differ, so that not all come at once.
+     */
+    function keepTrying(pusher) {
+        setInterval(() => {
+            if (["connecting", "unavailable"].includes(pusher.connection.state)) {
+                pusher.disconnect();
+                pusher.connect();
+            }
+        }, 10_000 + 4_000 * Math.random());
+    }
+
+    /**
      * The page's one connection, opened at the first subscription.
      * @param {Settings} settings
      * @returns {(name: string, listener: Listener) => () => void} Joins a channel, and returns how to leave.
@@ -73,6 +86,7 @@
         function connect() {
             if (typeof window.Pusher === "function") {
                 pusher = new window.Pusher(settings.key, connectionOptions(settings));
+                keepTrying(pusher);
             } else if (!warned) {
                 warned = true;
                 console.warn("pusherable: pusher-js is not loaded, so this page receives no live events.");
