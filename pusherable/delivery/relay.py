@@ -107,10 +107,10 @@ def backoff(attempts: int) -> dt.timedelta:
 
 def is_reachable() -> bool:
     """Whether the transport's server answers; asked during an outage, so as to spare the deliveries."""
-    probe = getattr(transport.get(), "probe", None)
     try:
+        probe = getattr(transport.get(), "probe", None)
         return probe is None or bool(probe())
-    except Exception:  # noqa: BLE001  # a project's own transport may raise anything
+    except Exception:  # noqa: BLE001  # a wrong setting, or whatever a project's own transport raises
         return False
 
 

@@ -78,3 +78,14 @@ def test_an_answer_of_any_kind_means_that_the_server_is_there(server, settings):
     assert PusherTransport().probe()
     server.stop()
     assert not PusherTransport().probe()
+
+
+def test_a_wrong_setting_does_not_end_the_thread(settings, dispatcher, enqueue, eventually, probes):
+    settings.PUSHERABLE_TRANSPORT = {"BACKEND": "no.such.Transport"}
+    enqueue()
+    one = dispatcher(reconnect=0)
+    one.wake("default")
+    eventually(lambda: len(probes) >= 2 or not one._thread.is_alive())
+    assert one._thread.is_alive()
+    settings.PUSHERABLE_TRANSPORT = {"BACKEND": "pusherable.delivery.transports.LocmemTransport"}
+    eventually(lambda: not Delivery.objects.exists())
