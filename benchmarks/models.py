@@ -39,6 +39,7 @@ class PlainRow(models.Model):
         app_label = "benchmarks"
         indexes = [
             models.Index(fields=["object_type", "object_pk", "-id"], name="plain_object"),
+            models.Index(fields=["object_type", "-id"], name="plain_type"),
             models.Index(fields=["user_pk", "-id"], name="plain_user"),
             models.Index(fields=["action", "-id"], name="plain_action"),
             models.Index(fields=["occurred_at"], name="plain_time"),

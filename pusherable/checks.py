@@ -1,5 +1,6 @@
 """System checks: a wrong setting is found at start-up, and the hint says what to write."""
 
+import re
 from collections.abc import Iterator
 from itertools import combinations
 from math import inf
@@ -17,6 +18,7 @@ from pusherable.delivery.dispatchers import dispatcher
 from pusherable.delivery.transports import transport
 from pusherable.origin import trusted_networks
 
+_HOST = re.compile(r"[^/:\s]*|\[[0-9A-Fa-f:.]+\]")
 _CREDENTIALS = ("PUSHER_APP_ID", "PUSHER_KEY", "PUSHER_SECRET")
 
 
@@ -72,7 +74,7 @@ def _connection() -> Iterator[checks.CheckMessage]:
             hint='Write the short name from the keys of your Pusher app, for example PUSHER_CLUSTER = "eu".',
             id="pusherable.E004",
         )
-    if host is not None and (not isinstance(host, str) or "/" in host or host.count(":") == 1):
+    if host is not None and not (isinstance(host, str) and _HOST.fullmatch(host)):
         yield checks.Error(
             f"PUSHER_HOST = {host!r} is not a host name.",
             hint='Write the name alone, for example PUSHER_HOST = "ws.example.com"; the port goes to '

@@ -66,6 +66,7 @@ class AccessEvent(models.Model):
         default_permissions = ("view",)
         indexes = [
             models.Index(fields=["object_type", "object_pk", "-id"], name="pusherable_object"),
+            models.Index(fields=["object_type", "-id"], name="pusherable_type"),
             models.Index(fields=["user_pk", "-id"], name="pusherable_user"),
             models.Index(fields=["action", "-id"], name="pusherable_action"),
             models.Index(fields=["occurred_at"], name="pusherable_time"),

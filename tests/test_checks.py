@@ -40,7 +40,7 @@ def test_the_checks_are_registered(settings):
     "right",
     [
         {"PUSHER_APP_ID": "my app", "PUSHER_HOST": "ws.example.com"},
-        {"PUSHER_HOST": "::1", "PUSHER_PORT": 6001, "PUSHER_SSL": False, "PUSHER_TIMEOUT": 0.5},
+        {"PUSHER_HOST": "[::1]", "PUSHER_PORT": 6001, "PUSHER_SSL": False, "PUSHER_TIMEOUT": 0.5},
         {"PUSHERABLE_ON_ERROR": "log"},
         {"PUSHERABLE_REDACT": {"ssn", "testapp.poll.question"}},
         {"PUSHERABLE_TRUSTED_PROXIES": ["10.0.0.0/8", "192.0.2.1", "::1", "unix"]},
@@ -67,6 +67,7 @@ def test_other_right_settings_are_silent_too(right):
         ("E005", 'PUSHER_HOST = "ws.example.com"', {"PUSHER_HOST": "https://ws.example.com"}),
         ("E005", "PUSHER_PORT", {"PUSHER_HOST": "ws.example.com:6001"}),
         ("E005", "PUSHER_HOST", {"PUSHER_HOST": 127}),
+        ("E005", "PUSHER_HOST", {"PUSHER_HOST": "::1"}),
         ("E006", "PUSHER_PORT = 6001", {"PUSHER_PORT": "6001"}),
         ("E006", "from 1 to 65535", {"PUSHER_PORT": 65536}),
         ("E006", "from 1 to 65535", {"PUSHER_PORT": 0}),

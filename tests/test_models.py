@@ -128,7 +128,7 @@ def plan_of(queryset):
         ("pusherable_object", lambda events: events.of_object(Poll(pk=7)).filter(id__lt=2**40)),
         ("pusherable_user", lambda events: events.by_user(User(pk=7))),
         ("pusherable_action", lambda events: events.filter(action="view7")),
-        ("pusherable_object", lambda events: events.of_model(Poll)),
+        ("pusherable_type", lambda events: events.of_model(Poll)),
         ("pusherable_time", lambda events: events.order_by().filter(occurred_at__lt=timezone.now())),
     ],
     ids=["object", "object, next page", "user", "action", "model", "time"],

@@ -14,8 +14,9 @@ T = TypeVar("T")
 class Chosen(Generic[T]):
     """The instance that a setting asks for, made at first use and again when the setting has changed."""
 
-    def __init__(self, setting: str) -> None:
+    def __init__(self, setting: str, method: str) -> None:
         self.setting = setting
+        self.method = method  # by which it is told from a class that was meant for another setting
         self._made_for: Backend | None = None
         self._instance: T | None = None
         self._lock = threading.Lock()
@@ -44,4 +45,6 @@ class Chosen(Generic[T]):
             instance: T = backend(**wanted.get("OPTIONS", {}))
         except (ImportError, TypeError, ValueError) as error:
             raise ImproperlyConfigured(f"{self.setting} = {wanted!r}: {error}") from error
+        if not callable(getattr(instance, self.method, None)):
+            raise ImproperlyConfigured(f"{self.setting} = {wanted!r}: this has no method {self.method}().")
         return instance

@@ -147,7 +147,7 @@ def _disconnect() -> None:
         connections.close_all()
 
 
-dispatcher: Chosen[Dispatcher] = Chosen("PUSHERABLE_DISPATCHER")
+dispatcher: Chosen[Dispatcher] = Chosen("PUSHERABLE_DISPATCHER", "wake")
 
 
 def wake(using: str) -> None:

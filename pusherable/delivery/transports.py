@@ -163,4 +163,4 @@ class LocmemTransport:
         self.sent.extend(messages)
 
 
-transport: Chosen[Transport] = Chosen("PUSHERABLE_TRANSPORT")
+transport: Chosen[Transport] = Chosen("PUSHERABLE_TRANSPORT", "send")

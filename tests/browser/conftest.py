@@ -64,7 +64,7 @@ def server(settings, monkeypatch) -> Iterator[LocalServer]:
         settings.PUSHER_HOST, settings.PUSHER_PORT, settings.PUSHER_SSL = local.host, local.port, False
         settings.PUSHERABLE_TRANSPORT = {"BACKEND": "pusherable.delivery.transports.PusherTransport"}
         settings.PUSHERABLE_DISPATCHER = {"BACKEND": "pusherable.delivery.dispatchers.ThreadDispatcher"}
-        dispatcher = Chosen("PUSHERABLE_DISPATCHER")
+        dispatcher = Chosen("PUSHERABLE_DISPATCHER", "wake")
         monkeypatch.setattr(dispatchers, "dispatcher", dispatcher)
         yield local
         dispatcher.get().close()

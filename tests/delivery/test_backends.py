@@ -21,6 +21,9 @@ class Counted:
     def __init__(self):
         type(self).made += 1
 
+    def wake(self, using):
+        pass
+
     def close(self):
         type(self).closed += 1
 
@@ -68,12 +71,13 @@ def test_options_are_arguments_of_the_class(settings):
         ({"BACKEND": TRANSPORTS + "ConsoleTransport", "OPTIONS": {"colour": "red"}}, "colour"),
         ({"BACKEND": TRANSPORTS + "ConsoleTransport", "OPTIONS": None}, "NoneType"),
         ({"BACKEND": TRANSPORTS + "BATCH"}, "BATCH"),
+        ({"BACKEND": "pusherable.delivery.dispatchers.InlineDispatcher"}, "this has no method send()"),
     ],
 )
 def test_a_wrong_setting_is_named_with_what_is_wrong(settings, setting, wanted, complaint):
     setattr(settings, setting, wanted)
     with pytest.raises(ImproperlyConfigured) as caught:
-        Chosen(setting).get()
+        Chosen(setting, "send").get()
     assert str(caught.value).startswith(f"{setting} = {wanted!r}: ")
     assert complaint in str(caught.value)
 
@@ -88,7 +92,7 @@ def test_a_wrong_setting_can_be_put_right(settings):
 
 def test_the_one_before_is_closed(settings, counted):
     settings.PUSHERABLE_DISPATCHER = counted
-    chosen = Chosen("PUSHERABLE_DISPATCHER")
+    chosen = Chosen("PUSHERABLE_DISPATCHER", "wake")
     chosen.get()
     assert (Counted.made, Counted.closed) == (1, 0)
     settings.PUSHERABLE_DISPATCHER = {"BACKEND": "pusherable.delivery.dispatchers.InlineDispatcher"}
@@ -98,7 +102,7 @@ def test_the_one_before_is_closed(settings, counted):
 
 def test_a_wrong_setting_does_not_close_the_one_before(settings, counted):
     settings.PUSHERABLE_DISPATCHER = counted
-    chosen = Chosen("PUSHERABLE_DISPATCHER")
+    chosen = Chosen("PUSHERABLE_DISPATCHER", "wake")
     before = chosen.get()
     settings.PUSHERABLE_DISPATCHER = {"BACKEND": "no.such.module.Class"}
     with pytest.raises(ImproperlyConfigured):
@@ -111,7 +115,7 @@ def test_a_wrong_setting_does_not_close_the_one_before(settings, counted):
 def test_threads_that_ask_at_once_share_one(settings, counted, monkeypatch):
     """Two thread dispatchers would be two threads for the life of the process."""
     settings.PUSHERABLE_DISPATCHER = counted
-    chosen = Chosen("PUSHERABLE_DISPATCHER")
+    chosen = Chosen("PUSHERABLE_DISPATCHER", "wake")
     make, together, got = chosen.make, threading.Barrier(4), []
 
     def make_slowly(wanted):

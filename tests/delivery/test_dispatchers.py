@@ -103,7 +103,7 @@ def test_a_broken_dispatcher_never_reaches_the_request(page, settings, backend):
 def in_a_thread(settings, monkeypatch):
     """The project's setting, as in production."""
     settings.PUSHERABLE_DISPATCHER = THREAD
-    chosen = Chosen("PUSHERABLE_DISPATCHER")
+    chosen = Chosen("PUSHERABLE_DISPATCHER", "wake")
     monkeypatch.setattr(dispatchers, "dispatcher", chosen)
     yield
     chosen.get().close()

@@ -1,7 +1,7 @@
 """The recent-activity list: which events, in one query by an index, and how they read."""
 
 import html as html_module
-import subprocess
+import struct
 from datetime import UTC, datetime
 
 import pytest
@@ -173,6 +173,7 @@ def test_what_is_neither_object_nor_model(subject):
 CASES = {
     "everything": (EVERYTHING, None),
     "object": (OBJECT, "pusherable_object"),
+    "model": ("{% pusherable_activity 'testapp.tag' %}", "pusherable_type"),
     "user": ("{% pusherable_activity user=user %}", "pusherable_user"),
 }
 
@@ -308,11 +309,16 @@ def test_every_sentence_is_translated_as_a_whole(settings, tmp_path):
 
 
 def write_catalogue(folder, catalogue):
+    """A compiled catalogue: https://www.gnu.org/software/gettext/manual/html_node/MO-Files.html."""
     folder.mkdir(parents=True)
-    entries = ['msgid ""\nmsgstr "Content-Type: text/plain; charset=UTF-8\\n"']
-    entries += [f'msgid "{original}"\nmsgstr "{translated}"' for original, translated in catalogue.items()]
-    (folder / "django.po").write_text("\n\n".join(entries) + "\n")
-    subprocess.run(["msgfmt", "-o", folder / "django.mo", folder / "django.po"], check=True)
+    entries = sorted(({"": "Content-Type: text/plain; charset=UTF-8\n"} | catalogue).items())
+    texts = [text.encode() for column in zip(*entries, strict=True) for text in column]
+    header = struct.pack("<7I", 0x950412DE, 0, len(entries), 28, 28 + 8 * len(entries), 0, 0)
+    table, body = b"", b""
+    for text in texts:
+        table += struct.pack("<2I", len(text), len(header) + 8 * len(texts) + len(body))
+        body += text + b"\0"
+    (folder / "django.mo").write_bytes(header + table + body)
 
 
 # Hostile text

@@ -88,6 +88,8 @@ class Command(BaseCommand):
         if not conf.PUSHER_HOST or conf.port != port or conf.PUSHER_SSL:
             # A server that listens on every address is reached by one of them.
             reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+            if ":" in reachable:
+                reachable = f"[{reachable}]"
             self.stdout.write(
                 "Your settings do not send events here yet. Write "
                 f'PUSHER_HOST = "{reachable}", PUSHER_PORT = {port} and PUSHER_SSL = False.'
