@@ -83,7 +83,7 @@ def test_the_port_is_the_one_of_the_settings(server, settings):
     assert "Write" not in out
 
 
-@pytest.mark.parametrize(("host", "shown"), [("0.0.0.0", "127.0.0.1"), ("::", "::1")])
+@pytest.mark.parametrize(("host", "shown"), [("0.0.0.0", "127.0.0.1"), ("::", "[::1]")])
 def test_warns_when_other_machines_can_connect(server, host, shown):
     out, err = run(signal.SIGINT, host=host, port=free_port(server))
     assert f"{host} can be reached from other machines" in err
