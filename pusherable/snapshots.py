@@ -27,12 +27,18 @@ Reader = Callable[[Any], Json]
 
 
 class Column(NamedTuple):
-    """One field of a plan: its name, the attribute with its value, how to read it, whether it is secret."""
+    """One field of a plan: its name, the attribute with its value, how to read it, and what it is."""
 
     name: str
     attname: str
     read: Reader
     secret: bool
+    is_file: bool
+
+    def differs(self, old: Json, new: Json) -> bool:
+        if self.is_file and old and new:  # by name: an address may be signed anew each time it is asked for
+            return bool(old["name"] != new["name"])
+        return bool(old != new)
 
 
 def object_type(obj: models.Model | type[models.Model]) -> str:
@@ -104,7 +110,9 @@ def difference(
     return {
         column.name: _pair(column, before[column.name], after[column.name], redact)
         for column in full_plan(model, redact)
-        if column.name in before and column.name in after and before[column.name] != after[column.name]
+        if column.name in before
+        and column.name in after
+        and column.differs(before[column.name], after[column.name])
     }
 
 
@@ -130,7 +138,13 @@ def plan(
 def full_plan(model: type[models.Model], redact: tuple[str, ...]) -> tuple[Column, ...]:
     opts = model._meta
     return tuple(
-        Column(field.name, field.attname, _reader(field), is_secret(field.name, redact, model))
+        Column(
+            field.name,
+            field.attname,
+            _reader(field),
+            is_secret(field.name, redact, model),
+            isinstance(field, models.FileField),
+        )
         for field in (*opts.concrete_fields, *opts.many_to_many)
     )
 
@@ -235,7 +249,7 @@ def _file(file: Any) -> Json:
         return None
     try:
         url = file.url
-    except (NotImplementedError, ValueError):  # a storage that has no address for it
+    except Exception:  # noqa: BLE001  # a storage that has no address for it, or cannot be asked now
         url = None
     return {"name": clean(str(file.name)), "url": url}
 

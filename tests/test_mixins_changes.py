@@ -250,6 +250,22 @@ def test_a_file(everything, update, monkeypatch):
     assert changes == {"file": [None, {"name": "files/a.txt", "url": "/media/files/a.txt"}]}
 
 
+class SigningStorage(InMemoryStorage):
+    """Gives another address each time it is asked, as stores of private files do."""
+
+    signature = 0
+
+    def url(self, name):
+        self.signature += 1
+        return f"/{name}?signature={self.signature}"
+
+
+def test_an_address_that_is_signed_anew_is_no_change(everything, update, monkeypatch):
+    monkeypatch.setattr(Everything._meta.get_field("file"), "storage", SigningStorage())
+    Everything.objects.filter(pk=everything.pk).update(file="files/a.txt")
+    assert update(char="y") == {"char": ["x", "y"]}
+
+
 def test_the_page_after_a_change_shows_the_new_object(client, poll, serve):
     class Update(PollUpdate):
         def form_valid(self, form):

@@ -171,6 +171,13 @@ class Vault(Storage):
     """A storage whose files have no address."""
 
 
+class Cloud(Storage):
+    """A storage that cannot be asked just now."""
+
+    def url(self, name):
+        raise OSError("no credentials")
+
+
 def test_a_file_has_a_name_and_an_address(monkeypatch):
     field = Everything._meta.get_field("file")
     monkeypatch.setattr(field, "storage", InMemoryStorage(base_url="https://files.example.com/"))
@@ -182,7 +189,9 @@ def test_a_file_has_a_name_and_an_address(monkeypatch):
     }
 
 
-@pytest.mark.parametrize("storage", [Vault(), InMemoryStorage()], ids=["no url()", "no base_url"])
+@pytest.mark.parametrize(
+    "storage", [Vault(), InMemoryStorage(), Cloud()], ids=["no url()", "no base_url", "an error"]
+)
 def test_a_file_without_address(monkeypatch, storage, settings):
     settings.MEDIA_URL = None
     monkeypatch.setattr(Everything._meta.get_field("file"), "storage", storage)

@@ -31,9 +31,14 @@ class Chosen(Generic[T]):
                 if instance is None or wanted != self._made_for:
                     before, instance = instance, self.make(wanted)
                     self._instance, self._made_for = instance, wanted
-                    if (close := getattr(before, "close", None)) is not None:
-                        close()
+                    _close(before)
         return instance
+
+    def reset(self) -> None:
+        """Close the instance; the next use makes another."""
+        with self._lock:
+            before, self._instance = self._instance, None
+            _close(before)
 
     def make(self, wanted: Backend) -> T:
         if not isinstance(wanted, dict) or not isinstance(wanted.get("BACKEND"), str):
@@ -48,3 +53,8 @@ class Chosen(Generic[T]):
         if not callable(getattr(instance, self.method, None)):
             raise ImproperlyConfigured(f"{self.setting} = {wanted!r}: this has no method {self.method}().")
         return instance
+
+
+def _close(instance: object) -> None:
+    if (close := getattr(instance, "close", None)) is not None:
+        close()
