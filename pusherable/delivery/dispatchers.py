@@ -44,7 +44,7 @@ class ThreadDispatcher:
     """
 
     def __init__(
-        self, *, linger: float = 0.02, poll: float = 60, flush_timeout: float = 2, reconnect: float = 20
+        self, *, linger: float = 0.1, poll: float = 60, flush_timeout: float = 2, reconnect: float = 20
     ) -> None:
         self.linger = linger
         self.reconnect = reconnect
