@@ -112,6 +112,17 @@ def test_a_wrong_setting_does_not_close_the_one_before(settings, counted):
     assert Counted.closed == 0
 
 
+def test_a_reset_closes_it_and_makes_another(settings, counted):
+    settings.PUSHERABLE_DISPATCHER = counted
+    chosen = Chosen("PUSHERABLE_DISPATCHER", "wake")
+    chosen.reset()
+    assert (Counted.made, Counted.closed) == (0, 0)
+    before = chosen.get()
+    chosen.reset()
+    assert Counted.closed == 1
+    assert chosen.get() is not before
+
+
 def test_threads_that_ask_at_once_share_one(settings, counted, monkeypatch):
     """Two thread dispatchers would be two threads for the life of the process."""
     settings.PUSHERABLE_DISPATCHER = counted
