@@ -131,6 +131,15 @@ def _recording() -> Iterator[checks.CheckMessage]:
             hint='Write for example PUSHERABLE_REDACT = ["ssn", "clinic.patient.notes"].',
             id="pusherable.E011",
         )
+    else:
+        for entry in redact:
+            if "." in entry and not _names_a_field(entry):
+                yield checks.Error(
+                    f"PUSHERABLE_REDACT names {entry!r}, but no installed model has this field.",
+                    hint='Write app label, model and field, for example "clinic.patient.notes", or one word '
+                    "for the fields of every model.",
+                    id="pusherable.E015",
+                )
     try:
         if not _is_list_of_strings(conf.PUSHERABLE_TRUSTED_PROXIES):
             raise ValueError("it is not a list of networks")  # noqa: TRY301
@@ -188,6 +197,15 @@ def _may_collide(model: type[models.Model], own: list[str], other: list[str]) ->
         return True
     free_text = isinstance(model._meta.pk, (models.CharField, models.TextField))
     return free_text and other[0].startswith(own[0]) and other[1].endswith(own[1])
+
+
+def _names_a_field(entry: str) -> bool:
+    label, _, name = entry.rpartition(".")
+    try:
+        fields = apps.get_model(label)._meta.get_fields()
+    except (LookupError, ValueError):
+        return False
+    return name.lower() in {field.name.lower() for field in fields}
 
 
 def _is_list_of_strings(value: object) -> bool:
