@@ -36,6 +36,8 @@ class PusherMixin:
     _pusher_values: dict[str, Any] | None = None
     # The object before its form wrote to it.
     _pusher_unchanged: models.Model | None = None
+    # Whether the form was shown again in place of being saved.
+    _pusher_refused = False
 
     def get_pusher_snapshot(self, obj: models.Model) -> Mapping[str, Any]:
         """What the event keeps of the object and sends as ``object``; JSON, without secret fields."""
@@ -62,6 +64,12 @@ class PusherMixin:
             snapshot=self.get_pusher_snapshot(obj),
             channels=self.get_pusher_channels(obj),
         )
+
+    def form_invalid(self, form: BaseForm) -> HttpResponse:
+        # A view below may refuse in its form_valid: then nothing was saved, and nothing says so.
+        self._pusher_refused = True
+        response: HttpResponse = super().form_invalid(form)  # type: ignore[misc]
+        return response
 
     def render_to_response(self, context: dict[str, Any], **response_kwargs: Any) -> HttpResponse:
         if self.object is not None:
@@ -97,9 +105,10 @@ class PusherUpdateMixin(PusherMixin):
             # A view with a get_form of its own may not have called ours.
             before = self._pusher_before or stored_state(form.instance)
             response: HttpResponse = super().form_valid(form)  # type: ignore[misc]
-            self._pusher_unchanged, self._pusher_values = None, saved_state(self.object)
-            changes = difference(self.object._meta.model, before, self._pusher_values)
-            self.record_pusher_event(Action.UPDATED, self.object, changes)
+            if not self._pusher_refused:
+                self._pusher_unchanged, self._pusher_values = None, saved_state(self.object)
+                changes = difference(self.object._meta.model, before, self._pusher_values)
+                self.record_pusher_event(Action.UPDATED, self.object, changes)
         return response
 
 
@@ -111,8 +120,9 @@ class PusherCreateMixin(PusherMixin):
     def form_valid(self, form: "BaseModelForm[Any]") -> HttpResponse:
         with _transaction(form.instance):
             response: HttpResponse = super().form_valid(form)  # type: ignore[misc]
-            self._pusher_values = saved_state(self.object)
-            self.record_pusher_event(Action.CREATED, self.object)
+            if not self._pusher_refused:
+                self._pusher_values = saved_state(self.object)
+                self.record_pusher_event(Action.CREATED, self.object)
         return response
 
 
@@ -128,7 +138,8 @@ class PusherDeleteMixin(PusherMixin):
             gone = copy(obj)
             self._pusher_values = state(obj)
             response: HttpResponse = super().form_valid(form)  # type: ignore[misc]
-            self.record_pusher_event(Action.DELETED, gone)
+            if not self._pusher_refused:
+                self.record_pusher_event(Action.DELETED, gone)
         return response
 
     def delete(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:  # noqa: ARG002

@@ -79,6 +79,26 @@ def test_an_error_of_the_database_that_the_view_answers(client, serve, sent, vie
     assert len(sent) == (page == "update")
 
 
+class Refuses:
+    """A project's own base view, which stands below the mixin and answers a failed save itself."""
+
+    def form_valid(self, form):
+        form.add_error(None, "Not now.")
+        return self.form_invalid(form)
+
+
+@pytest.mark.parametrize(
+    ("view", "page"), [(PollUpdate, "update"), (PollCreate, "create"), (PollDelete, "delete")]
+)
+def test_a_save_that_the_base_view_refuses_is_no_change(client, poll, serve, view, page):
+    mixin, *rest = view.__bases__
+    serve(type("Refused", (mixin, Refuses, *rest), dict(vars(view))))
+    response = client.post(f"/{poll.pk}/", CHANGED)
+    assert "Not now." in str(response.context["form"].errors)
+    assert [event.action for event in AccessEvent.objects.all()] == [page]
+    assert Poll.objects.get().question == "What's up?"
+
+
 def test_a_save_that_fails_leaves_nothing(client, poll, serve, sent, monkeypatch):
     def save(self, *args, **kwargs):
         super(Poll, self).save(*args, **kwargs)
