@@ -1,14 +1,13 @@
 """What recording costs a request: bare, one plain INSERT (the floor) and ours, interleaved in one run.
 
-Run with ``make bench``, or ``python -m benchmarks.request_cost --requests 2000``. Pusher answers at once,
-after 50 ms, or not at all; these cases take turns, so that a noisy moment hits them alike. The stubs that
-stand for Pusher are processes of their own; the dispatcher is the default one, a thread of the process that
-serves the requests, and starts anew with each turn.
+Run with ``make bench``, or ``python -m benchmarks.request_cost --requests 2000``. Pusher answers at once or
+after 50 ms, or cannot be reached in one way or another; these cases take turns, so that a noisy moment hits
+them alike. The stubs that stand for Pusher are processes of their own; the dispatcher is the default one, a
+thread of the process that serves the requests, and starts anew with each turn, as if nothing had failed yet.
 """
 
 import argparse
 import logging
-import multiprocessing
 import os
 import platform
 import random
@@ -18,42 +17,42 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from multiprocessing.connection import Connection
+from contextlib import ExitStack
+from typing import Any
 
-SPAWN = multiprocessing.get_context("spawn")
+from benchmarks.stub import stub
+
 VARIANTS = ("bare", "floor", "ours")
-#: Case -> seconds until Pusher answers; None: connections are refused.
-CASES = {"0 ms": 0.0, "50 ms": 0.05, "down": None}
+#: What the others are compared with.
+UP = "answers at once"
 #: Requests of each variant before the next case has its turn.
 TURN = 50
 
 
-def stub(delay: float, pipe: Connection) -> None:
-    from pusherable.server.testing import LocalServer
+def cases(stack: ExitStack) -> dict[str, dict[str, Any]]:
+    """Case -> the settings that bring it about."""
+    bound, listening = (stack.enter_context(socket.socket()) for _ in range(2))
+    for one in (bound, listening):
+        one.bind(("127.0.0.1", 0))
+    listening.listen()  # and nobody ever answers
+    up = stack.enter_context(stub(0))
+    return {
+        UP: {"PUSHER_PORT": up},
+        "after 50 ms": {"PUSHER_PORT": stack.enter_context(stub(0.05))},
+        "refused": {"PUSHER_PORT": bound.getsockname()[1]},
+        "black hole": {"PUSHER_PORT": listening.getsockname()[1]},
+        "TLS error": {"PUSHER_PORT": up, "PUSHER_SSL": True},
+        "DNS failure": {"PUSHER_HOST": "pusher.invalid"},
+    }
 
-    with LocalServer(app_id="4242", key="test-key", secret="test-secret") as server:
-        server.delay = delay
-        pipe.send(server.port)
-        pipe.recv()
 
-
-@contextmanager
-def pusher(delay: float | None) -> Iterator[int]:
-    """The port of something that answers so late."""
-    if delay is None:
-        with socket.socket() as taken:
-            taken.bind(("127.0.0.1", 0))  # bound, but nobody listens
-            yield taken.getsockname()[1]
-        return
-    ours, theirs = SPAWN.Pipe()
-    process = SPAWN.Process(target=stub, args=(delay, theirs), daemon=True)
-    process.start()
-    theirs.close()  # so that the end of the process is the end of the pipe
-    yield ours.recv()
-    ours.send("stop")
-    process.join()
+def compare(times: list[float], others: list[float]) -> float:
+    """The ratio of the medians of two cases, turn by turn, so that a slow minute of the machine hits both."""
+    medians = (
+        [statistics.median(one[start : start + TURN]) for start in range(0, len(one), TURN)]
+        for one in (times, others)
+    )
+    return statistics.median(ours / theirs for ours, theirs in zip(*medians, strict=True))
 
 
 def run(database: str, requests: int) -> None:
@@ -67,6 +66,7 @@ def run(database: str, requests: int) -> None:
     from django.test import Client, override_settings
 
     from benchmarks.models import Article
+    from pusherable.delivery.breaker import breaker
     from pusherable.delivery.dispatchers import dispatcher
     from pusherable.models import Delivery
 
@@ -100,19 +100,21 @@ def run(database: str, requests: int) -> None:
                 times[variant].append(1000 * (time.perf_counter() - start))
 
     with ExitStack() as stack:
-        ports = {case: stack.enter_context(pusher(delay)) for case, delay in CASES.items()}
+        settings = cases(stack)
         for method in ("GET", "POST"):
-            times: dict[str, dict[str, list[float]]] = {case: defaultdict(list) for case in CASES}
+            times: dict[str, dict[str, list[float]]] = {case: defaultdict(list) for case in settings}
             for turn in range(1 + requests // TURN):
-                for case, port in ports.items():
-                    # Nothing is left over from the case before, neither in its thread nor in the queue.
-                    with override_settings(PUSHER_PORT=port):
+                for case in chance.sample(list(settings), k=len(settings)):
+                    # Nothing is left over from the case before: not in its thread, the queue or the breaker.
+                    with override_settings(**settings[case]):
                         take_turn(method, times[case] if turn else defaultdict(list))  # the first warms up
                         dispatcher.reset()
                     Delivery.objects.all().delete()
-            for case in CASES:
+                    breaker.reset()
+            for case in settings:
                 bare, floor, ours = (statistics.median(times[case][variant]) for variant in VARIANTS)
-                cells = f"{bare:.2f} | {floor:.2f} | {ours:.2f} | {ours / floor:.2f}"
+                up = compare(times[case]["ours"], times[UP]["ours"])
+                cells = f"{bare:.2f} | {floor:.2f} | {ours:.2f} | {ours / floor:.2f} | {up:.2f}"
                 print(f"| {database} | {method} | {case} | {cells} |", flush=True)
     connection.creation.destroy_test_db("", verbosity=0)
 
@@ -133,8 +135,8 @@ def main() -> None:
         return
     print(f"Python {platform.python_version()}, Django {django.__version__}, {os.cpu_count()} cores;")
     print(f"medians of {options.requests} requests in milliseconds, interleaved.\n")
-    print("| database | request | Pusher answers | bare | floor | ours | ours / floor |")
-    print("| --- | --- | --- | ---: | ---: | ---: | ---: |", flush=True)
+    print("| database | request | Pusher | bare | floor | ours | ours / floor | ours / up |")
+    print("| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |", flush=True)
     for database in ("postgres", "sqlite"):
         again = ["-m", "benchmarks.request_cost", "--database", database, "--requests", str(options.requests)]
         subprocess.run([sys.executable, *again], check=True)

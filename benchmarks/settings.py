@@ -9,6 +9,7 @@ PUSHERABLE_TRANSPORT = {"BACKEND": "pusherable.delivery.transports.PusherTranspo
 PUSHERABLE_DISPATCHER = {"BACKEND": "pusherable.delivery.dispatchers.ThreadDispatcher"}
 PUSHER_HOST = "127.0.0.1"
 PUSHER_SSL = False
+PUSHER_TIMEOUT = 1
 TEMPLATES = [
     {
         **TEMPLATES[0],

@@ -28,6 +28,7 @@ def check_settings(**_kwargs: Any) -> list[checks.CheckMessage]:
         *_credentials(),
         *_connection(),
         *_backends(),
+        *_delivery(),
         *_recording(),
         *_channel_names(),
     ]
@@ -115,6 +116,16 @@ def _backends() -> Iterator[checks.CheckMessage]:
                 hint=f'Write for example {chosen.setting} = {{"BACKEND": "pusherable.delivery.{example}"}}.',
                 id="pusherable.E009",
             )
+
+
+def _delivery() -> Iterator[checks.CheckMessage]:
+    most = conf.PUSHERABLE_MAX_ATTEMPTS
+    if most is not None and not (type(most) is int and most > 0):
+        yield checks.Error(
+            f"PUSHERABLE_MAX_ATTEMPTS = {most!r} is not a number of attempts.",
+            hint="Write a whole number above 0 (500, the default, lasts for more than a day), or None.",
+            id="pusherable.E016",
+        )
 
 
 def _recording() -> Iterator[checks.CheckMessage]:

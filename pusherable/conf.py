@@ -56,6 +56,7 @@ class Conf:
 
     PUSHERABLE_TRANSPORT = Setting[Backend]({"BACKEND": PUSHER_TRANSPORT})
     PUSHERABLE_DISPATCHER = Setting[Backend]({"BACKEND": "pusherable.delivery.dispatchers.ThreadDispatcher"})
+    PUSHERABLE_MAX_ATTEMPTS = Setting[int | None](500)
     PUSHERABLE_CHANNEL_FORMAT = Setting[str]("{model_name}_{pk}")
     PUSHERABLE_ON_ERROR = Setting[str]("raise")
     PUSHERABLE_REDACT = Setting[Sequence[str]](())

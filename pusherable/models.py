@@ -1,8 +1,11 @@
 """The log and the queue beside it."""
 
+import datetime as dt
 from typing import Any, Self
+from zlib import crc32
 
 from django.db import models
+from django.db.models import OuterRef, Subquery
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -91,10 +94,25 @@ class AccessEvent(models.Model):
         return "failed" if delivery.failed_at else "pending"
 
 
+class DeliveryQuerySet(models.QuerySet["Delivery"]):
+    """Which deliveries, by the time `now` of the database's clock (`pusherable.delivery.clock.now`)."""
+
+    def due(self, now: dt.datetime) -> Self:
+        """Those that may be sent now: neither given up, nor waiting, nor behind one in their lane that waits.
+
+        A claim and a retry both lie in the future, so whatever is behind one is not due.
+        """
+        # A value, and not `Exists` of one that waits: for that, PostgreSQL reads the whole queue each time.
+        lane = Delivery.objects.using(self.db).filter(lane=OuterRef("lane"), failed_at=None)
+        head = Subquery(lane.order_by("event_id").values("deliver_after")[:1])
+        return self.alias(head=head).filter(head__lte=now, deliver_after__lte=now, failed_at=None)
+
+
 class Delivery(models.Model):
     """An event that still has to be sent.
 
-    The row is deleted on success, so the table is as small as the backlog.
+    The row is deleted on success, so the table is as small as the backlog. The deliveries of a lane leave one
+    after another; a lane is an object, or the few objects that share a number.
     """
 
     event = models.OneToOneField(
@@ -106,11 +124,21 @@ class Delivery(models.Model):
     failed_at = models.DateTimeField(_("failed at"), null=True, blank=True)
     claim = models.UUIDField(_("claim"), null=True, blank=True)
     replayed = models.BooleanField(_("replayed"), default=False)
+    lane = models.PositiveIntegerField(_("lane"), default=0, editable=False)
+
+    objects = DeliveryQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("delivery")
         verbose_name_plural = _("deliveries")
         default_permissions = ()
+        indexes = [models.Index(fields=["lane", "event"], name="pusherable_lane")]
 
     def __str__(self) -> str:
         return f"event {self.event_id}, attempts: {self.attempts}"
+
+    @classmethod
+    def of(cls, event: AccessEvent, **fields: Any) -> Self:
+        """A new delivery of the event, not saved yet."""
+        lane = crc32(f"{event.object_type}:{event.object_pk}".encode()) >> 1  # 31 bits, as all databases take
+        return cls(event_id=event.pk, lane=lane, **fields)

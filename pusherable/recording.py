@@ -13,9 +13,11 @@ from django.http import HttpRequest
 from pusherable import origin
 from pusherable.channels import channel_name, checked_names
 from pusherable.conf import conf
+from pusherable.delivery import clock
 from pusherable.delivery.dispatchers import wake
 from pusherable.models import AccessEvent, Delivery
 from pusherable.redaction import REDACTED, is_secret
+from pusherable.signals import event_recorded
 from pusherable.snapshots import clean, jsonable, object_key, object_type
 from pusherable.snapshots import snapshot as take_snapshot
 
@@ -95,6 +97,7 @@ def record_access(
             "The access %r of a %s was served but could not be recorded.", action, object_type(obj)
         )
         return None
+    event_recorded.send_robust(sender=AccessEvent, event=event, using=alias)
     if event.channels:
         # No `partial`: where the hook fails, Django 5.2 asks it for its name.
         transaction.on_commit(lambda: wake(alias), using=alias, robust=True)
@@ -113,7 +116,9 @@ def _write(event: AccessEvent, alias: str) -> AccessEvent:
     connection = connections[alias]
     insert_event, insert_delivery, insert_both = _statements(alias)
     event_values = _values(event, connection)
-    delivery_values = _values(Delivery(deliver_after=event.occurred_at), connection) if event.channels else []
+    delivery_values = []
+    if event.channels:
+        delivery_values = clock.params(connection) + _values(Delivery.of(event), connection)
     if connection.vendor == "postgresql":
         with transaction.mark_for_rollback_on_error(using=alias), connection.cursor() as cursor:
             cursor.execute(insert_both if event.channels else insert_event, event_values + delivery_values)
@@ -142,9 +147,10 @@ def _statements(alias: str) -> tuple[str, str, str]:
     event = insert(AccessEvent)
     if connection.vendor == "postgresql":
         event += " RETURNING id"
-    delivery = insert(Delivery, event_id="(SELECT id FROM event)")
+    due = clock.SQL.get(connection.vendor, "%s")
+    delivery = insert(Delivery, event_id="(SELECT id FROM event)", deliver_after=due)
     both = f"WITH event AS ({event}) {delivery} RETURNING event_id"
-    return event, insert(Delivery, event_id="%s"), both
+    return event, insert(Delivery, event_id="%s", deliver_after=due), both
 
 
 def _values(row: models.Model, connection: BaseDatabaseWrapper) -> list[Any]:
@@ -153,7 +159,8 @@ def _values(row: models.Model, connection: BaseDatabaseWrapper) -> list[Any]:
 
 @lru_cache(maxsize=2)
 def _columns(model: type[models.Model]) -> "tuple[models.Field[Any, Any], ...]":
-    return tuple(field for field in model._meta.concrete_fields if not field.primary_key)
+    given = "id", "event_id", "deliver_after"  # by the database
+    return tuple(field for field in model._meta.concrete_fields if field.column not in given)
 
 
 def _repr(obj: models.Model) -> str:

@@ -67,5 +67,5 @@ def chosen() -> dict[str, dict[str, Any]]:
         folder = Path(default["NAME"]).parent
         apart = {"NAME": folder / "log.sqlite3", "TEST": {"NAME": folder / "test_log.sqlite3"}}
     else:
-        apart = {"NAME": f"{default['NAME']}_log"}
+        apart = {"NAME": f"{default['NAME']}_log", "TEST": dict(default.get("TEST", {}))}
     return {"default": default, "log": default | apart}

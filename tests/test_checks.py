@@ -41,6 +41,7 @@ def test_the_checks_are_registered(settings):
     [
         {"PUSHER_APP_ID": "my app", "PUSHER_HOST": "ws.example.com"},
         {"PUSHER_HOST": "[::1]", "PUSHER_PORT": 6001, "PUSHER_SSL": False, "PUSHER_TIMEOUT": 0.5},
+        {"PUSHERABLE_MAX_ATTEMPTS": None},
         {"PUSHERABLE_ON_ERROR": "log"},
         {"PUSHERABLE_REDACT": {"ssn", "testapp.poll.question", "testapp.Everything.tags"}},
         {"PUSHERABLE_TRUSTED_PROXIES": ["10.0.0.0/8", "192.0.2.1", "::1", "unix"]},
@@ -78,6 +79,10 @@ def test_other_right_settings_are_silent_too(right):
         ("E008", "PUSHER_TIMEOUT = 5", {"PUSHER_TIMEOUT": True}),
         ("E008", "PUSHER_TIMEOUT = 5", {"PUSHER_TIMEOUT": math.nan}),
         ("E008", "PUSHER_TIMEOUT = 5", {"PUSHER_TIMEOUT": math.inf}),
+        ("E016", "or None", {"PUSHERABLE_MAX_ATTEMPTS": 0}),
+        ("E016", "above 0", {"PUSHERABLE_MAX_ATTEMPTS": "500"}),
+        ("E016", "above 0", {"PUSHERABLE_MAX_ATTEMPTS": True}),
+        ("E016", "above 0", {"PUSHERABLE_MAX_ATTEMPTS": 2.5}),
         ("E010", 'Write "raise"', {"PUSHERABLE_ON_ERROR": "ignore"}),
         ("E010", '"log"', {"PUSHERABLE_ON_ERROR": ["log"]}),
         ("E011", 'PUSHERABLE_REDACT = ["ssn"', {"PUSHERABLE_REDACT": "ssn"}),
@@ -118,6 +123,20 @@ def test_a_wrong_setting_is_found_and_the_hint_says_what_to_write(id_, hint, wro
 )
 def test_a_backend_that_cannot_be_made(setting, wrong):
     assert_found("E009", f'{setting} = {{"BACKEND": "pusherable.delivery.', **{setting: wrong})
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *(("linger", "0.1"), ("linger", -1), ("poll", None), ("poll", math.inf), ("flush_timeout", True)),
+        *(("concurrency", 0), ("concurrency", 2.5), ("concurrency", "4")),
+    ],
+)
+def test_options_that_a_dispatcher_cannot_take(option, value):
+    dispatcher = {"BACKEND": "pusherable.delivery.dispatchers.ThreadDispatcher", "OPTIONS": {option: value}}
+    [(id_, message)] = found(PUSHERABLE_DISPATCHER=dispatcher)
+    assert id_ == "E009"
+    assert f"{option} = {value!r}: write a" in message.msg
 
 
 def test_without_credentials_nothing_is_broadcast(settings):

@@ -1,18 +1,17 @@
-"""Who sends after commit: the request itself, or a thread of the process."""
+"""Who sends after commit: the request itself, a thread of the process, or nobody but the relay."""
 
 import atexit
 import logging
 import os
 import threading
-from contextlib import suppress
-from typing import Protocol
+import time
+from math import inf
+from typing import Generic, Protocol, TypeVar
 
-from django.db import Error, connections, router
-from django.utils import timezone
-
-from pusherable.delivery import relay
 from pusherable.delivery.backends import Chosen
-from pusherable.models import Delivery
+from pusherable.delivery.calls import BATCH
+from pusherable.delivery.notify import notify
+from pusherable.delivery.relay import Relay
 
 logger = logging.getLogger(__name__)
 
@@ -29,122 +28,120 @@ class InlineDispatcher:
 
     def wake(self, using: str) -> None:
         # One batch: a backlog from an outage is not this request's to work off.
-        relay.drain(using, limit=relay.BATCH)
+        Relay(using, concurrency=1).drain(limit=BATCH)
 
 
-class ThreadDispatcher:
-    """Sends from one background thread of the process, which starts at the first wake-up.
+class RelayDispatcher:
+    """Sends nothing: that is left to ``manage.py pusherable_relay``, which PostgreSQL tells at once."""
 
-    The request only adds an alias to a set. The thread then sends everything that is due, also what earlier
-    or other processes left; it tries again when something has failed, and looks by itself once a minute.
+    def wake(self, using: str) -> None:
+        notify(using)
 
-    `linger` (seconds) lets the events of a busy moment share calls to Pusher; `poll` (seconds) is how often
-    the thread looks without being woken; at exit it gets `flush_timeout` (seconds) to send what is due.
-    `reconnect` (seconds) is what pages get to find a server again that was gone, before anything is sent.
+
+class Worker(Protocol):
+    """What a background thread runs; every method may be called from any thread."""
+
+    def wake(self) -> None:
+        """There are new deliveries."""
+
+    def finish(self) -> None:
+        """End once everything is done."""
+
+    def stop(self) -> None:
+        """End as soon as possible."""
+
+
+W = TypeVar("W", bound=Worker)
+
+
+class Background(Generic[W]):
+    """One thread of the process for each database, which starts at the first wake-up.
+
+    The request only sets a flag. A thread that has died is replaced; a forked child has threads of its own.
+    At exit they get `flush_timeout` (seconds) to finish.
     """
 
-    def __init__(
-        self, *, linger: float = 0.1, poll: float = 60, flush_timeout: float = 2, reconnect: float = 20
-    ) -> None:
-        self.linger = linger
-        self.reconnect = reconnect
-        self.poll = poll
+    def __init__(self, *, flush_timeout: float, **seconds: float) -> None:
+        for name, value in {"flush_timeout": flush_timeout, **seconds}.items():
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < inf:
+                raise ValueError(f"{name} = {value!r}: write a number of seconds, for example {name} = 2.")
         self.flush_timeout = flush_timeout
         self._reset()
         os.register_at_fork(after_in_child=self._reset)
         atexit.register(self.close)
 
+    def make(self, using: str) -> W:
+        """The worker for a database."""
+        raise NotImplementedError
+
+    def work(self, worker: W) -> None:
+        """What the worker's thread does, until the worker is told to end."""
+        raise NotImplementedError
+
     def wake(self, using: str) -> None:
-        # A set of aliases is a queue that cannot grow; adding to it needs no lock.
-        self._aliases.add(using)
-        self._woken.set()
-        if self._thread is None or not self._thread.is_alive():
-            self._start()
+        worker, thread = self._running.get(using, (None, None))
+        if worker is None or thread is None or not thread.is_alive():
+            self._start(using)
+        else:
+            worker.wake()
 
     def close(self) -> None:
-        """Send what is due and end the thread, within `flush_timeout`; what is not sent stays due."""
-        thread = self._thread
-        self._closing.set()
-        self._woken.set()
-        if thread is not None and thread.is_alive():
-            thread.join(self.flush_timeout)
+        """Let the threads finish, within `flush_timeout`; what is not sent by then stays due."""
+        with self._starting:
+            self._closed = True
+        deadline = time.monotonic() + self.flush_timeout
+        running = list(self._running.values())
+        for worker, _ in running:
+            worker.finish()
+        for worker, thread in running:
+            thread.join(max(deadline - time.monotonic(), 0))
+            worker.stop()
 
     def _reset(self) -> None:
         # Also in a forked child: it has none of its parent's threads, and locks in an unknown state.
-        self._aliases: set[str] = set()
-        self._woken = threading.Event()
-        self._closing = threading.Event()
+        self._running: dict[str, tuple[W, threading.Thread]] = {}
         self._starting = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._closed = False
 
-    def _start(self) -> None:
+    def _start(self, using: str) -> None:
         with self._starting:
-            if self._closing.is_set() or (self._thread is not None and self._thread.is_alive()):
+            _, thread = self._running.get(using, (None, None))
+            if self._closed or (thread is not None and thread.is_alive()):
                 return
-            self._thread = threading.Thread(target=self._run, name="pusherable", daemon=True)
-            self._thread.start()
-
-    def _run(self) -> None:
-        self._aliases.add(router.db_for_write(Delivery))
-        failures = 0
-        try:
-            while not self._closing.is_set():
-                self._woken.clear()
-                if not self._drain():
-                    failures = self._wait_out(failures + 1)
-                    continue
-                failures = 0
-                if self._woken.wait(1) or self._sleep():
-                    self._closing.wait(self.linger)
-            if not failures:
-                self._drain()
-        finally:
-            _disconnect()
-
-    def _wait_out(self, failures: int) -> int:
-        """Wait before the next try; no request cuts that short. Returns how many have failed by then.
-
-        While the server cannot be reached at all, no delivery is tried, it is only asked whether it is back.
-        The pages have lost their connection with it, and a message sent at once would find nobody there.
-        """
-        gone = not relay.is_reachable()
-        self._closing.wait(relay.backoff(failures).total_seconds())
-        while gone and not self._closing.is_set():
-            if relay.is_reachable():
-                self._closing.wait(self.reconnect)
-                break
-            failures += 1
-            self._closing.wait(relay.backoff(failures).total_seconds())
-        return failures
-
-    def _drain(self) -> bool:
-        # Each database is drained, whatever became of those before it.
-        results = [self._drain_one(alias) for alias in list(self._aliases)]
-        return all(results)
-
-    def _drain_one(self, alias: str) -> bool:
-        try:
-            return relay.drain(alias)
-        except Exception:
-            logger.exception("The delivery queue could not be read; the events are kept and tried again.")
-            _disconnect()
-            return False
-
-    def _sleep(self) -> bool:
-        """Wait without a database connection, until woken, something is due, or `poll` is over."""
-        try:
-            due = [time for alias in list(self._aliases) if (time := relay.next_due(alias))]
-        except Exception:  # noqa: BLE001  # the next drain meets it as well, and logs it
-            due = []
-        finally:
-            _disconnect()
-        wait = min([(time - timezone.now()).total_seconds() for time in due] + [self.poll])
-        return self._woken.wait(max(wait, 0))
+            worker = self.make(using)
+            thread = threading.Thread(target=self.work, args=(worker,), name="pusherable", daemon=True)
+            self._running[using] = worker, thread
+            thread.start()
 
 
-def _disconnect() -> None:
-    with suppress(Error):  # a connection that is lost already is forgotten all the same
-        connections.close_all()
+class ThreadDispatcher(Background[Relay]):
+    """Relays from a background thread of the process.
+
+    It sends everything that is due, also what earlier or other processes left, and tries again what failed.
+    `linger` (seconds) lets the events of a busy moment share calls to Pusher, of which up to `concurrency`
+    are made at once; `poll` (seconds) is how often the thread looks without being woken; at exit it gets
+    `flush_timeout` (seconds) to send what is due.
+    """
+
+    def __init__(
+        self,
+        *,
+        linger: float = 0.1,
+        poll: float = 60,
+        flush_timeout: float = 2,
+        concurrency: int = 4,
+    ) -> None:
+        super().__init__(flush_timeout=flush_timeout, linger=linger, poll=poll)
+        self.linger = linger
+        self.poll = poll
+        self.concurrency = concurrency
+        self.make("default")  # raises for options that cannot be
+
+    def make(self, using: str) -> Relay:
+        return Relay(using, concurrency=self.concurrency)
+
+    def work(self, worker: Relay) -> None:
+        worker.run(idle=self.poll, linger=self.linger)
 
 
 dispatcher: Chosen[Dispatcher] = Chosen("PUSHERABLE_DISPATCHER", "wake")

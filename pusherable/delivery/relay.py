@@ -2,192 +2,361 @@
 
 import datetime as dt
 import logging
-import random
+import secrets
+import time
 import uuid
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from queue import Empty, SimpleQueue
 from typing import Final
 
-from django.db import connections, transaction
+from django.db import Error, connections, transaction
 from django.db.models import Exists, F, Min, OuterRef, QuerySet
-from django.utils import timezone
 
-from pusherable.delivery.messages import messages
-from pusherable.delivery.transports import RefusedError, TransportError, transport
+from pusherable.conf import conf
+from pusherable.delivery import clock
+from pusherable.delivery.breaker import backoff, breaker
+from pusherable.delivery.calls import Calls, Track, tracks
+from pusherable.delivery.transports import ConfigurationError, RefusedError, TransportError, error_text
 from pusherable.models import AccessEvent, Delivery
-from pusherable.snapshots import clean
+from pusherable.signals import delivery_failed, events_delivered
 
 logger = logging.getLogger(__name__)
 
-#: Pusher takes at most this many events in one call.
-BATCH: Final = 10
-#: How long a claim holds: longer than any send, so that nobody else takes the delivery meanwhile.
-LEASE: Final = dt.timedelta(minutes=2)
-#: A failed delivery is due again after 1, 2, 4, ... seconds, but never later than the second value.
-RETRY_AFTER: Final = dt.timedelta(seconds=1)
-RETRY_AT_MOST: Final = dt.timedelta(minutes=1)
-
-# The aliases whose last send failed: an outage is logged when it begins and when it ends.
-_failing: set[str] = set()
+#: Seconds after which a failed delivery is tried again, at most.
+RETRY_AT_MOST: Final = 600
+#: Seconds until a delivery is looked at again that was claimed too early, before another one of its lane.
+HOLD: Final = 0.25
 
 
-def drain(using: str, limit: int | None = None) -> bool:
-    """Send what is due in the database `using`, oldest first, until nothing is left.
+def lease() -> dt.timedelta:
+    """How long a claim holds, so that nobody else takes the deliveries meanwhile.
 
-    `limit` is the most deliveries to send (the last batch may pass it). Stops at the first failure, because
-    what comes next would fail likewise. Returns whether everything went well; never raises for a failed send.
+    Calls begin in its first half only. The second is for the last of them to end: looking up the name,
+    connecting, sending and reading may each take ``PUSHER_TIMEOUT``.
     """
-    sent = 0
-    while limit is None or sent < limit:
-        deliveries = claim(using)
-        if not deliveries:
-            break
-        if not _send(using, deliveries):
-            return False
-        sent += len(deliveries)
-        if len(deliveries) < BATCH:
-            break
-    return True
+    return dt.timedelta(seconds=30 + 6 * conf.PUSHER_TIMEOUT)
 
 
-def claim(using: str, size: int = BATCH) -> list[Delivery]:
-    """Take up to `size` due deliveries under a lease, with their events; no other caller gets them meanwhile.
+def relay_of(claim: uuid.UUID) -> int:
+    """Which relay made a claim: the first half of the token names it, the second is fresh each time."""
+    return claim.int >> 64
 
-    The condition is checked again by the UPDATE, so this is also right where rows cannot be locked (SQLite).
+
+@dataclass
+class Tally:
+    """Deliveries that were sent, that will be tried again, and that were given up."""
+
+    sent: int = 0
+    postponed: int = 0
+    failed: int = 0
+
+    @property
+    def tried(self) -> int:
+        return self.sent + self.postponed + self.failed
+
+    def __sub__(self, before: "Tally") -> "Tally":
+        return Tally(self.sent - before.sent, self.postponed - before.postponed, self.failed - before.failed)
+
+
+class Relay:
+    """Sends the deliveries of one database; any number may run at once, in any number of processes.
+
+    `batch_size` is how many deliveries are claimed at a time, `concurrency` how many calls are made at once.
+    `report` is called with the relay whenever it has settled some, or looked for some in vain.
+
+    The deliveries of an object leave in the order of their events: none is sent while an earlier one is still
+    in the queue. That holds for any number of relays, as long as calls end within their lease.
     """
-    now = timezone.now()
-    token = uuid.uuid4()
-    due = Delivery.objects.using(using).filter(deliver_after__lte=now, failed_at=None)
-    can_lock = connections[using].features.has_select_for_update_skip_locked
-    with transaction.atomic(using=using) if can_lock else nullcontext():
-        locked = due.select_for_update(skip_locked=True) if can_lock else due
-        keys = list(locked.order_by("event_id").values_list("event_id", flat=True)[:size])
-        if not keys:
-            return []
-        taken = due.filter(event_id__in=keys).update(
-            claim=token, deliver_after=now + LEASE, attempts=F("attempts") + 1
-        )
-    mine = Delivery.objects.using(using).filter(event_id__in=keys, claim=token)
-    deliveries = list(mine.select_related("event").order_by("event_id"))
-    if len(deliveries) < taken:  # the events of the others have been deleted: there is nothing to send
-        events = AccessEvent.objects.using(using).filter(pk=OuterRef("pk"))
-        Delivery.objects.using(using).filter(~Exists(events))._raw_delete(using)
-        return deliveries or claim(using, size)
-    return deliveries
 
+    def __init__(
+        self,
+        using: str,
+        *,
+        batch_size: int = 100,
+        concurrency: int = 8,
+        report: "Callable[[Relay], None] | None" = None,
+    ) -> None:
+        for name, value in (("batch_size", batch_size), ("concurrency", concurrency)):
+            if type(value) is not int or value < 1:
+                raise ValueError(f"{name} = {value!r}: write a whole number above 0.")
+        self.using = using
+        self.batch_size = batch_size
+        self.concurrency = concurrency
+        self.report = report
+        self.tally = Tally()
+        self.lag = 0.0  # seconds that the oldest delivery of the last claim had been due
+        self._name = secrets.randbits(64)  # not `random`: a project may seed that, alike in all processes
+        self._looked: dt.datetime | None = None
+        self._deadline = 0.0
+        self._runs = False
+        self._woken = False
+        self._finishing = False
+        self._stopped = False
+        # Not threading.Event: a signal's handler that sets one can meet its own thread holding the lock.
+        self._bell: SimpleQueue[None] = SimpleQueue()
 
-def settle(using: str, deliveries: Sequence[Delivery]) -> None:
-    """The deliveries have been sent: they leave the queue, as far as their claim still holds."""
-    # Not `delete()`: receivers that another app connects for every model would make it load each row.
-    rows = _claimed(using, deliveries)
-    rows._raw_delete(using)
+    def wake(self) -> None:
+        """There are new deliveries; safe, like the next two, from any thread and from a signal's handler."""
+        if not self._woken:
+            self._woken = True
+            self._bell.put(None)
 
+    def finish(self) -> None:
+        """End `run` once everything that is due has been sent."""
+        self._finishing = True
+        self._bell.put(None)
 
-def postpone(using: str, deliveries: Sequence[Delivery], error: Exception) -> None:
-    """Sending failed: the deliveries are due again later, the later the more often that happened."""
-    now = timezone.now()
-    for attempts in {delivery.attempts for delivery in deliveries}:
-        same = [delivery for delivery in deliveries if delivery.attempts == attempts]
-        wait = backoff(attempts)
-        _claimed(using, same).update(claim=None, last_error=_text(error), deliver_after=now + wait)
+    def stop(self) -> None:
+        """End `run` and `drain` after the calls in hand."""
+        self._stopped = True
+        self.finish()
 
+    def run(self, *, idle: float, linger: float = 0, limit: int | None = None) -> Tally:
+        """Send what is due, and wait for more, until told to end or until `limit` deliveries were tried.
 
-def give_up(using: str, delivery: Delivery, error: Exception) -> None:
-    """The delivery can never be sent: it stays in the queue to be seen, but is not taken again."""
-    logger.error("Access event %s cannot be sent and is given up. %s", delivery.event_id, _text(error))
-    _claimed(using, [delivery]).update(claim=None, last_error=_text(error), failed_at=timezone.now())
-
-
-def backoff(attempts: int) -> dt.timedelta:
-    """How long to wait after so many failures in a row: doubling, and spread so that not all come at once."""
-    longest = min(RETRY_AFTER * 2 ** min(attempts - 1, 30), RETRY_AT_MOST)
-    spread = random.uniform(0.5, 1)  # noqa: S311  # not for secrets
-    return dt.timedelta(seconds=longest.total_seconds() * spread)
-
-
-def is_reachable() -> bool:
-    """Whether the transport's server answers; asked during an outage, so as to spare the deliveries."""
-    try:
-        probe = getattr(transport.get(), "probe", None)
-        return probe is None or bool(probe())
-    except Exception:  # noqa: BLE001  # a wrong setting, or whatever a project's own transport raises
-        return False
-
-
-def next_due(using: str) -> dt.datetime | None:
-    """When the next delivery will be due; None if the queue is empty."""
-    waiting = Delivery.objects.using(using).filter(failed_at=None)
-    earliest: dt.datetime | None = waiting.aggregate(earliest=Min("deliver_after"))["earliest"]
-    return earliest
-
-
-def _send(using: str, deliveries: Sequence[Delivery]) -> bool:
-    error = _hand_over(deliveries)
-    if isinstance(error, RefusedError) and len(deliveries) > 1:
-        return _send_apart(using, deliveries)
-    if error is not None:
-        _log_failure(using, error)
-        postpone(using, deliveries, error)
-        return False
-    _log_success(using)
-    settle(using, deliveries)
-    return True
-
-
-def _send_apart(using: str, deliveries: Sequence[Delivery]) -> bool:
-    """One that is wrong, or the size of all together, must not keep the others back.
-
-    What is refused while others are taken is given up; if none is taken, the server may be what is wrong.
-    """
-    outcomes = [(delivery, _hand_over([delivery])) for delivery in deliveries]
-    sent = [delivery for delivery, error in outcomes if error is None]
-    for delivery, error in outcomes:
-        if sent and isinstance(error, RefusedError):
-            give_up(using, delivery, error)
-        elif error is not None:
-            _log_failure(using, error)
-            postpone(using, [delivery], error)
-    if sent:
-        _log_success(using)
-        settle(using, sent)
-    return bool(sent)
-
-
-def _hand_over(deliveries: Sequence[Delivery]) -> Exception | None:
-    """Send all messages of the deliveries; returns why they may not have arrived."""
-    try:
+        It is woken by `wake`, by what falls due, and looks by itself every `idle` seconds. Once woken it
+        waits `linger` seconds, so that the events of a busy moment share calls. Survives the absence of the
+        database.
+        """
+        begun, errors, self._runs = replace(self.tally), 0, True
         try:
-            batch = [message for delivery in deliveries for message in messages(delivery)]
-        except Exception as error:
-            raise RefusedError(f"It cannot be encoded: {type(error).__name__}: {error}") from error
-        for start in range(0, len(batch), BATCH):
-            transport.get().send(batch[start : start + BATCH])
-    except Exception as error:  # noqa: BLE001  # a project's own transport may raise anything
-        return error
-    return None
+            while not self._finishing:
+                self._woken = False
+                try:
+                    self.drain(None if limit is None else limit - (self.tally - begun).tried)
+                    errors = 0
+                except Exception as error:  # noqa: BLE001  # nothing may end this loop but being told to
+                    errors = self._lost_database(errors, error)
+                    continue
+                if limit is not None and (self.tally - begun).tried >= limit:
+                    break
+                self._wait(idle, linger)
+            if not self._stopped and not errors and not breaker.is_open and limit is None:
+                with suppress(Error):  # it was there a moment ago; what is due stays due
+                    self.drain()
+        finally:
+            self._runs = False
+            _disconnect(self.using)
+        return self.tally - begun
 
+    def drain(self, limit: int | None = None, only: Collection[int] | None = None) -> Tally:
+        """Send what is due, oldest first, until nothing is left, calls fail in a row, or `stop` is called.
 
-def _log_failure(using: str, error: Exception) -> None:
-    if using not in _failing:
-        _failing.add(using)
-        logger.warning(
-            "Sending access events failed; they are kept and tried again. %s",
-            _text(error),
-            exc_info=None if isinstance(error, TransportError) else error,
+        `limit` is the most deliveries to try. `only` names the events whose deliveries are meant. A failed
+        call raises nothing; a database error does.
+        """
+        begun, taken, may_be_more = replace(self.tally), 0, True
+        calls = Calls(self.concurrency, lambda: self._stopped)
+        try:
+            while True:
+                while may_be_more and self._may_claim(calls):
+                    size = 1 if breaker.is_open else self.batch_size
+                    size = size if limit is None else min(size, limit - taken)
+                    deliveries = self._claim(size, only)
+                    if deliveries is None:
+                        may_be_more = False
+                        break
+                    taken += len(deliveries)
+                    may_be_more = limit is None or taken < limit
+                    for track in tracks(deliveries, self._deadline):
+                        calls.add(track)
+                if not calls.pending:
+                    return self.tally - begun
+                self._lend_connection()
+                may_be_more |= self._settle(calls.finished())
+                may_be_more &= limit is None or taken < limit
+        finally:
+            calls.close()
+
+    def _may_claim(self, calls: Calls) -> bool:
+        # While the breaker is open, one at a time is tried.
+        room = 1 if breaker.is_open else self.concurrency
+        return calls.pending < room and not self._stopped and breaker.is_ready()
+
+    def _claim(self, size: int, only: Collection[int] | None) -> list[Delivery] | None:
+        """Take up to `size` due deliveries under a lease, with their events; None if nothing is due."""
+        queue = Delivery.objects.using(self.using)
+        self._deadline = time.monotonic() + lease().total_seconds() / 2
+        self._looked = now = clock.now(self.using)
+        due = queue.due(now)
+        if only is not None:
+            due = due.filter(event_id__in=only)
+        token = uuid.UUID(int=self._name << 64 | secrets.randbits(64), version=4)
+        locks_rows = connections[self.using].features.has_select_for_update_skip_locked
+        if not locks_rows and not due.exists():
+            return None  # only to look, nobody takes SQLite's one lock
+        with transaction.atomic(using=self.using):
+            if locks_rows:
+                due = due.select_for_update(skip_locked=True)
+            else:  # writing first takes that lock at once, and waits for it
+                queue.filter(event_id=0).update(attempts=0)
+            chosen = dict(due.order_by("event_id").values_list("event_id", "deliver_after")[:size])
+            if not chosen:
+                return None
+            mine = queue.filter(event_id__in=list(chosen))
+            mine.update(claim=token, deliver_after=now + lease(), attempts=F("attempts") + 1)
+        self.lag = (now - min(chosen.values())).total_seconds()
+        deliveries = list(mine.filter(claim=token).select_related("event").order_by("event_id"))
+        if len(deliveries) < len(chosen):  # the events of the others have been deleted: nothing to send
+            events = AccessEvent.objects.using(self.using).filter(pk=OuterRef("pk"))
+            mine.filter(~Exists(events), claim=token)._raw_delete(self.using)
+        if only is None and deliveries:
+            deliveries = self._hold_back(deliveries, token)
+        return self._give_up_worn(deliveries)
+
+    def _hold_back(self, deliveries: list[Delivery], token: uuid.UUID) -> list[Delivery]:
+        """Return those behind an earlier delivery that somebody else claimed at the same moment."""
+        others = Delivery.objects.using(self.using).filter(
+            lane__in={delivery.lane for delivery in deliveries},
+            event_id__lt=deliveries[-1].event_id,
+            failed_at=None,
+        )
+        rows = others.exclude(claim=token).order_by().values_list("lane").annotate(first=Min("event_id"))
+        first = dict(rows)
+        held = [one for one in deliveries if first.get(one.lane, one.event_id) < one.event_id]
+        self._release(held, HOLD)
+        return [one for one in deliveries if one not in held]
+
+    def _give_up_worn(self, deliveries: list[Delivery]) -> list[Delivery]:
+        """Part with those whose last attempt never ended, as if they brought down whoever sends them."""
+        most = conf.PUSHERABLE_MAX_ATTEMPTS
+        worn = [one for one in deliveries if most is not None and one.attempts > most]
+        error = TransportError(f"It was tried {most} times, the last time without an end.")
+        self._give_up([(one, error) for one in worn])
+        return [one for one in deliveries if one not in worn]
+
+    def _settle(self, ended: list[Track]) -> bool:
+        """Sent: out of the queue. Failed: due again later, or given up. Not tried: due now.
+
+        Returns whether others may have become due by that.
+        """
+        most = conf.PUSHERABLE_MAX_ATTEMPTS
+        sent: list[Delivery] = []
+        untried: list[Delivery] = []
+        given_up: list[tuple[Delivery, Exception]] = []
+        for track in ended:
+            sent += track.sent
+            untried += track.untried
+            again = []
+            for delivery, error in track.failed:
+                if isinstance(error, ConfigurationError):
+                    untried.append(delivery)  # as good as: nothing was wrong with it
+                    self.tally.postponed += 1
+                elif isinstance(error, RefusedError) or (most is not None and delivery.attempts >= most):
+                    given_up.append((delivery, error))
+                else:
+                    again.append(delivery)
+            if again:  # a track ends with the call that failed, so all have the same error
+                self._postpone(again, track.failed[-1][1])
+        for rows in self._claimed(sent):
+            # Not `delete()`: receivers that another app connects for every model would make it load each row.
+            rows._raw_delete(self.using)
+        self._release(untried)
+        self._give_up(given_up)
+        self.tally.sent += len(sent)
+        if sent:
+            events = [delivery.event for delivery in sent]
+            events_delivered.send_robust(sender=Relay, events=events, using=self.using)
+        self._tell()
+        return bool(sent or untried or given_up)
+
+    def _release(self, deliveries: list[Delivery], seconds: float = 0) -> None:
+        """They have not been tried: due now, or so much later, and the attempt does not count."""
+        if deliveries:
+            again = clock.now(self.using) + dt.timedelta(seconds=seconds)
+            for rows in self._claimed(deliveries):
+                rows.update(claim=None, deliver_after=again, attempts=F("attempts") - 1)
+
+    def _postpone(self, deliveries: list[Delivery], error: Exception) -> None:
+        """Due again at the same time, since a lane waits no longer than for the first delivery in it."""
+        wait = backoff(max(delivery.attempts for delivery in deliveries), RETRY_AT_MOST)
+        again = clock.now(self.using) + dt.timedelta(seconds=wait)
+        for rows in self._claimed(deliveries):
+            rows.update(claim=None, last_error=error_text(error), deliver_after=again)
+        self.tally.postponed += len(deliveries)
+
+    def _give_up(self, failures: list[tuple[Delivery, Exception]]) -> None:
+        """They stay in the queue to be seen, but are not taken again."""
+        if not failures:
+            return
+        now = clock.now(self.using)
+        for delivery, error in failures:
+            text = error_text(error)
+            for rows in self._claimed([delivery]):
+                rows.update(claim=None, last_error=text, failed_at=now)
+            delivery_failed.send_robust(sender=Relay, event=delivery.event, error=text, using=self.using)
+        self.tally.failed += len(failures)
+        first, error = failures[0]
+        others = f" So are {len(failures) - 1} others." if len(failures) > 1 else ""
+        logger.error(
+            "Access event %s cannot be sent and is given up. %s%s", first.event_id, error_text(error), others
         )
 
+    def _claimed(self, deliveries: Iterable[Delivery]) -> "list[QuerySet[Delivery]]":
+        """Their rows, as far as the claims still hold; one queryset for each claim."""
+        keys = defaultdict(list)
+        for delivery in deliveries:
+            keys[delivery.claim].append(delivery.event_id)
+        queue = Delivery.objects.using(self.using)
+        return [queue.filter(event_id__in=ids, claim=claim) for claim, ids in keys.items()]
 
-def _log_success(using: str) -> None:
-    if using in _failing:
-        _failing.discard(using)
-        logger.info("Sending access events works again.")
+    def _wait(self, idle: float, linger: float) -> None:
+        self._lend_connection()
+        self._tell()
+        if pause := breaker.pause:
+            _disconnect(self.using)
+            self._pause(pause)
+        # On a busy site the next one comes before connecting anew has paid.
+        elif self._pause(min(idle, 1), until_woken=True) or self._sleep(idle):
+            self._pause(linger)
+
+    def _sleep(self, idle: float) -> bool:
+        """Wait without a database connection until woken, or something is due, or `idle` seconds are over."""
+        later = Delivery.objects.using(self.using).filter(failed_at=None)
+        if self._looked is not None:  # what was due by then has been sent, or is behind one that was not
+            later = later.filter(deliver_after__gt=self._looked)
+        try:
+            due = later.aggregate(earliest=Min("deliver_after"))["earliest"]
+            seconds = idle if due is None else (due - clock.now(self.using)).total_seconds()
+        except Error:  # the next drain meets it as well, and logs it
+            seconds = idle
+        _disconnect(self.using)
+        return self._pause(min(seconds, idle), until_woken=True)
+
+    def _pause(self, seconds: float, *, until_woken: bool = False) -> bool:
+        """Wait until told to end, or also until woken; returns whether either was the case."""
+        until = time.monotonic() + seconds
+        while not (self._finishing or (until_woken and self._woken)):
+            try:
+                self._bell.get(timeout=max(until - time.monotonic(), 0))
+            except Empty:
+                return False
+        return True
+
+    def _tell(self) -> None:
+        if self.report is not None:
+            self.report(self)
+
+    def _lost_database(self, errors: int, error: Exception) -> int:
+        if not errors:
+            logger.error(
+                "The delivery queue of the database %r cannot be used; what is in it is sent later.",
+                self.using,
+                exc_info=error,
+            )
+        _disconnect(self.using)
+        self._pause(backoff(errors + 1, 60))
+        return errors + 1
+
+    def _lend_connection(self) -> None:
+        """A pool's connection is not held while it is not used: a request may need it."""
+        if self._runs and connections[self.using].settings_dict["OPTIONS"].get("pool"):
+            _disconnect(self.using)
 
 
-def _text(error: Exception) -> str:
-    """What a server answered may be long, and hold what not every database takes."""
-    return clean(f"{error}")[:1000]
-
-
-def _claimed(using: str, deliveries: Sequence[Delivery]) -> QuerySet[Delivery]:
-    keys = [delivery.event_id for delivery in deliveries]
-    return Delivery.objects.using(using).filter(event_id__in=keys, claim=deliveries[0].claim)
+def _disconnect(using: str) -> None:
+    with suppress(Error):  # a connection that is lost already is forgotten all the same
+        connections[using].close()

@@ -5,13 +5,14 @@ import os
 import ssl
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar, Protocol
 from urllib.parse import unquote
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
-from pusher.errors import PusherBadRequest, PusherError
+from pusher.errors import PusherBadAuth, PusherBadRequest, PusherError, PusherForbidden
 from pusher.http import process_response
 from pusher.pusher_client import PusherClient
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
@@ -19,27 +20,50 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from pusherable.conf import conf
 from pusherable.delivery.backends import Chosen
 from pusherable.delivery.messages import Message
+from pusherable.snapshots import clean
+
+_UNREACHABLE = (
+    urllib3.exceptions.ConnectTimeoutError,  # also refused connections and unknown names
+    urllib3.exceptions.SSLError,
+    urllib3.exceptions.ProxyError,
+)
 
 
 class TransportError(Exception):
     """The messages could not be handed over; they should be tried again later."""
 
 
+class UnreachableError(TransportError):
+    """There is nobody to talk to: no connection could be made."""
+
+
+class ConfigurationError(TransportError):
+    """Nothing can be sent until somebody has put the settings or the account right."""
+
+
 class RefusedError(TransportError):
     """The server does not take these messages: one of them is wrong, or they are too large together."""
+
+
+def error_text(error: Exception) -> str:
+    """The error in words that every database takes; what a server answered may be long, or hold a NUL."""
+    return clean(f"{error}")[:1000]
 
 
 class Transport(Protocol):
     """What a project's own transport has to offer.
 
-    It may also have a method ``probe() -> bool``: whether the server answers at all. If not, nothing is sent
-    until it does, and until the pages that were connected to it have had the time to connect again.
+    It may also have a method ``probe()``, which makes a call that changes nothing, and raises what `send`
+    would raise. After an UnreachableError nothing is sent until the probe gets through, and until the pages
+    that were connected to the server have had the time to connect again.
     """
 
     def send(self, messages: Sequence[Message]) -> None:
         """Hand over at most 10 messages, all or none; called from several threads.
 
-        Raises TransportError if they may not have arrived, and RefusedError if that is due to the messages.
+        Raises TransportError if they may not have arrived: UnreachableError if there was no connection,
+        ConfigurationError if nothing can be sent with these settings, and RefusedError if the messages are
+        at fault.
         """
 
 
@@ -58,25 +82,16 @@ class PusherTransport:
 
     def send(self, messages: Sequence[Message]) -> None:
         batch = [message._asdict() for message in messages]
-        try:
-            # Encoded already: the client would measure the text with sys.getsizeof, not in bytes of UTF-8.
+        # Encoded already: the client would measure the text with sys.getsizeof, not in bytes of UTF-8.
+        with _errors():
             answer = self.client.trigger_batch(batch, already_encoded=True)
-        except (PusherError, urllib3.exceptions.HTTPError) as error:
-            refused = isinstance(error, PusherBadRequest) or str(error).startswith("413:")
-            kind = RefusedError if refused else TransportError
-            raise kind(f"{type(error).__name__}: {error}") from error
         # Some self-hosted servers report a failure with status 200.
         if isinstance(answer, dict) and answer.get("error"):
             raise TransportError(f"The server answered {answer['error']!r} (code {answer.get('code')}).")
 
-    def probe(self) -> bool:
-        try:
+    def probe(self) -> None:
+        with _errors():
             self.client.channels_info(prefix_filter="pusherable-probe")
-        except urllib3.exceptions.HTTPError:
-            return False
-        except PusherError:  # an answer, if only that the key is wrong
-            return True
-        return True
 
     @property
     def client(self) -> PusherClient:
@@ -90,6 +105,22 @@ class PusherTransport:
                 self._client = Client()
                 self._made_for = made_for
             return self._client
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    try:
+        yield
+    except _UNREACHABLE as error:
+        raise UnreachableError(f"{type(error).__name__}: {error}") from error
+    except (PusherError, urllib3.exceptions.HTTPError) as error:
+        status = str(error).partition(":")[0]  # of those that the client has no exception for
+        kind = TransportError
+        if isinstance(error, PusherBadRequest) or status == "413":
+            kind = RefusedError
+        elif isinstance(error, (PusherBadAuth, PusherForbidden)) or status == "404":
+            kind = ConfigurationError
+        raise kind(f"{type(error).__name__}: {error}") from error
 
 
 class Client(PusherClient):  # type: ignore[misc]
@@ -125,7 +156,7 @@ class Urllib3Backend:
         if client.ssl:
             context = ssl.create_default_context()
             context.load_verify_locations(DEFAULT_CA_BUNDLE_PATH)
-        options: dict[str, Any] = {"maxsize": 8, "timeout": client.timeout, "retries": False}
+        options: dict[str, Any] = {"maxsize": 64, "timeout": client.timeout, "retries": False}
         proxy = getproxies().get(client.scheme)
         if proxy and not proxy_bypass(client.host):
             auth = urllib3.util.parse_url(proxy).auth
@@ -164,3 +195,9 @@ class LocmemTransport:
 
 
 transport: Chosen[Transport] = Chosen("PUSHERABLE_TRANSPORT", "send")
+
+
+def probe() -> None:
+    """Make a call that changes nothing, where the transport has one; raises what `send` would raise."""
+    if (ask := getattr(transport.get(), "probe", None)) is not None:
+        ask()

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from types import TracebackType
@@ -29,6 +30,10 @@ class ReceivedRequest:
         return json.loads(self.body)
 
 
+#: What becomes of a POST: a status and a body; ``"hang"``; ``"mute"``; or None, it is accepted.
+Failure = tuple[int, str] | Literal["hang", "mute"] | None
+
+
 class LocalServer:
     """A Pusher-compatible server on a thread, and what it was sent.
 
@@ -37,9 +42,19 @@ class LocalServer:
             [event] = server.wait_for_messages(1)
 
     ``stop()`` and ``start()`` take it away and bring it back on the same port. ``requests`` lists the calls
-    of the HTTP API, ``messages`` the events that were accepted. ``fail_with`` makes POSTs of the HTTP API
-    fail with a ``(status, body)``, or never answers them (``"hang"``); ``delay`` is a number of seconds
-    before each answer of the HTTP API. ``timeouts`` are those of ``create_app``.
+    of the HTTP API, ``messages`` the events that were accepted. ``delay`` is a number of seconds before each
+    answer of the HTTP API. ``timeouts`` are those of ``create_app``.
+
+    ``fail_with`` makes POSTs of the HTTP API fail. A ``(status, body)`` is the answer, and ``"hang"`` means
+    that there is none; neither accepts any event. ``"mute"`` accepts the events and does not answer: the
+    client times out as with ``"hang"``, sends them again, and they arrive twice. It may also be a function
+    of the ReceivedRequest that returns one of these, or None for a call that is to succeed. It is called
+    on the server's thread, which waits for it, before the call is looked at::
+
+        def now_and_then(request):
+            return (500, "Try later.") if random.random() < 0.2 else None
+
+        server.fail_with = now_and_then
     """
 
     host = "127.0.0.1"
@@ -50,7 +65,7 @@ class LocalServer:
         self.timeouts = timeouts
         self.requests: list[ReceivedRequest] = []
         self.messages: list[Event] = []
-        self.fail_with: tuple[int, str] | Literal["hang"] | None = None
+        self.fail_with: Failure | Callable[[ReceivedRequest], Failure] = None
         self.delay: float = 0
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -109,12 +124,21 @@ class LocalServer:
     async def _intercept(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if "app_id" not in request.match_info:
             return await handler(request)
-        body = await request.read()
-        self.requests.append(ReceivedRequest(request.method, request.path, dict(request.query), body))
+        received = ReceivedRequest(request.method, request.path, dict(request.query), await request.read())
+        self.requests.append(received)
         await asyncio.sleep(self.delay)
-        if request.method == "POST" and self.fail_with == "hang":
-            await asyncio.Event().wait()  # until the server stops
-        if request.method == "POST" and isinstance(self.fail_with, tuple):
-            status, text = self.fail_with
+        failure = self._failure(received)
+        if isinstance(failure, tuple):
+            status, text = failure
             return web.Response(status=status, text=text)
-        return await handler(request)
+        if failure == "hang":
+            await asyncio.Event().wait()  # until the server stops
+        answer = await handler(request)
+        if failure == "mute":
+            await asyncio.Event().wait()
+        return answer
+
+    def _failure(self, request: ReceivedRequest) -> Failure:
+        if request.method != "POST":
+            return None
+        return self.fail_with(request) if callable(self.fail_with) else self.fail_with

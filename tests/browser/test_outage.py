@@ -1,10 +1,10 @@
 """Pusher's script or Pusher itself is away: the pages work, and nothing is lost."""
 
-import datetime as dt
+from collections.abc import Iterator
 
 import pytest
 
-from pusherable.delivery import relay
+from pusherable.delivery import breaker
 from tests.browser.live import SCRIPT, subscribe, wait_for_event, wait_until_subscribed
 
 
@@ -24,13 +24,15 @@ def test_blocked_script(open_page, write_page):
 
 
 @pytest.fixture
-def quick_retries(monkeypatch) -> None:
-    monkeypatch.setattr(relay, "RETRY_AT_MOST", dt.timedelta(seconds=0.2))
+def short_pauses(monkeypatch) -> Iterator[None]:
+    monkeypatch.setattr(breaker, "PAUSE_AT_MOST", 0.2)
+    monkeypatch.setattr(breaker, "RECONNECT", 5)
+    yield
+    breaker.breaker.reset()
 
 
-@pytest.mark.usefixtures("quick_retries")
-def test_missed_message_arrives_later(open_page, write_page, server, settings, poll):
-    settings.PUSHERABLE_DISPATCHER |= {"OPTIONS": {"reconnect": 5}}
+@pytest.mark.usefixtures("short_pauses")
+def test_missed_message_arrives_later(open_page, write_page, server, poll):
     reader, writer = open_page(), open_page()
     reader.clock.install()
     reader.goto(write_page(SCRIPT + "{% pusherable_subscribe 'update' object %}", object=poll))

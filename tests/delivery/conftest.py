@@ -8,18 +8,23 @@ import textwrap
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from django.conf import settings as project
 from django.db import connection
-from django.utils import timezone
+from django.test import override_settings
 from freezegun import freeze_time
 
-from pusherable.delivery import relay
+from pusherable.delivery import breaker as breakers
+from pusherable.delivery import calls, relay
+from pusherable.delivery import clock as database_clock
+from pusherable.delivery.breaker import breaker
 from pusherable.delivery.dispatchers import ThreadDispatcher
 from pusherable.delivery.messages import Message
+from pusherable.delivery.relay import Relay
 from pusherable.delivery.transports import LocmemTransport, TransportError, transport
 from pusherable.models import AccessEvent, Delivery
 from pusherable.server.testing import LocalServer
@@ -28,10 +33,11 @@ PUSHER = {"BACKEND": "pusherable.delivery.transports.PusherTransport"}
 
 
 class FunctionTransport:
-    """Calls a function of the test's own, in whatever thread the dispatcher sends."""
+    """Calls functions of the test's own, in whatever thread the dispatcher sends."""
 
-    def __init__(self, send):
+    def __init__(self, send, **others):
         self.send = send
+        vars(self).update(others)
 
 
 class Recipient:
@@ -67,14 +73,18 @@ class Gate:
         assert self.opened.wait(15)
 
 
+class Killed(BaseException):
+    """Ends a relay in the middle of a call, as SIGKILL does."""
+
+
 @pytest.fixture(autouse=True)
 def clean_state():
     """Nothing sent and no outage known, as in a new process."""
     LocmemTransport.sent.clear()
-    relay._failing.clear()
+    breaker.reset()
     yield
     LocmemTransport.sent.clear()
-    relay._failing.clear()
+    breaker.reset()
 
 
 @pytest.fixture
@@ -93,20 +103,21 @@ def eventually():
 
 @pytest.fixture
 def enqueue():
-    """Events with their deliveries, due now, straight into the tables: nobody is woken."""
+    """Events with their deliveries, due now, straight into the tables: nobody is woken.
 
-    def write(count=1, **fields):
-        defaults = {"action": "view", "object_type": "testapp.poll", "object_pk": "1", "object_repr": "Poll"}
-        now = timezone.now()
-        written = []
-        for _ in range(count):
-            event = AccessEvent(**defaults | fields)
-            event.save()
-            if "channels" not in fields:
-                AccessEvent.objects.filter(pk=event.pk).update(channels=[f"poll_{event.pk}"])
+    They take turns among so many `objects`; the events of one object share a lane.
+    """
+
+    def write(count=1, *, objects=1, **fields):
+        defaults = {"action": "view", "object_type": "testapp.poll", "object_repr": "Poll"}
+        keys = [{"object_pk": str(number % objects + 1)} for number in range(count)]
+        written = AccessEvent.objects.bulk_create(AccessEvent(**defaults | key | fields) for key in keys)
+        if "channels" not in fields:
+            for event in written:
                 event.channels = [f"poll_{event.pk}"]
-            Delivery.objects.create(event=event, deliver_after=now)
-            written.append(event)
+            AccessEvent.objects.bulk_update(written, ["channels"], batch_size=100)
+        now = database_clock.now("default")
+        Delivery.objects.bulk_create(Delivery.of(event, deliver_after=now) for event in written)
         return written[0] if count == 1 else written
 
     return write
@@ -119,20 +130,47 @@ def queue():
 
 
 @pytest.fixture
-def clock():
-    """Stands still until it is told to move."""
-    with freeze_time(dt.datetime(2026, 11, 22, 10, 0, tzinfo=dt.UTC)) as clock:
+def killed(queue):
+    """Let a relay claim what is due, and kill it while it sends; returns the rows that it holds."""
+
+    def send(messages):
+        raise Killed
+
+    def claim(batch_size=100):
+        before = {None} | {row.claim for row in queue()}
+        transport = {"BACKEND": "tests.delivery.conftest.FunctionTransport", "OPTIONS": {"send": send}}
+        with override_settings(PUSHERABLE_TRANSPORT=transport), suppress(Killed):
+            Relay("default", batch_size=batch_size, concurrency=1).drain()
+        return [row for row in queue() if row.claim not in before]
+
+    return claim
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Stands still until it is told to move: for Python, on the database server, and for every pause."""
+    start = dt.datetime(2026, 11, 22, 10, 0, tzinfo=dt.UTC)
+    with freeze_time(start) as clock:
+
+        def now(using="default"):
+            return clock().replace(tzinfo=dt.UTC)
+
+        monkeypatch.setattr(database_clock, "now", now)
+        # To threads freezegun shows the real time.
+        still = SimpleNamespace(monotonic=lambda: now().timestamp())
+        for module in (breakers, calls, relay):
+            monkeypatch.setattr(module, "time", still)
         yield clock
 
 
 @pytest.fixture
 def use_transport(settings):
-    """Choose a function as the transport."""
+    """Choose a function as the transport, and maybe another as its probe."""
 
-    def use(send):
+    def use(send, **others):
         settings.PUSHERABLE_TRANSPORT = {
             "BACKEND": "tests.delivery.conftest.FunctionTransport",
-            "OPTIONS": {"send": send},
+            "OPTIONS": {"send": send, **others},
         }
 
     return use
@@ -171,9 +209,9 @@ def dispatcher():
     yield make
     for one in made:
         one.close()
-        if one._thread is not None:
-            one._thread.join(15)
-            assert not one._thread.is_alive()
+        for _, thread in one._running.values():
+            thread.join(15)
+            assert not thread.is_alive()
 
 
 @pytest.fixture

@@ -1,17 +1,16 @@
 """Who sends after commit: the request itself, or a thread. Real threads on a real database."""
 
-import datetime as dt
 import threading
 import time
 
 import pytest
-from django.db import OperationalError, connection, connections, transaction
-from django.utils import timezone
+from django.db import connection, connections, transaction
 from django.views.generic import DetailView
 
-from pusherable.delivery import dispatchers, relay
+from pusherable.delivery import dispatchers
 from pusherable.delivery.backends import Chosen
-from pusherable.delivery.dispatchers import InlineDispatcher, wake
+from pusherable.delivery.dispatchers import InlineDispatcher, RelayDispatcher, wake
+from pusherable.delivery.relay import Relay
 from pusherable.delivery.transports import TransportError
 from pusherable.mixins import PusherDetailMixin
 from pusherable.models import AccessEvent, Delivery
@@ -73,11 +72,22 @@ def test_inline_sends_nothing_that_was_rolled_back(poll, recipient):
     assert not AccessEvent.objects.exists()
 
 
-def test_inline_sends_one_batch_of_a_backlog(enqueue, recipient):
-    enqueue(15)
+def test_inline_sends_one_batch_of_a_backlog(enqueue, use_transport):
+    senders = []
+    use_transport(lambda messages: senders.append((len(messages), threading.current_thread())))
+    enqueue(15, objects=15)
     InlineDispatcher().wake("default")
-    assert len(recipient.channels) == 10
+    assert senders == [(10, threading.current_thread())]
     assert Delivery.objects.count() == 5
+
+
+def test_the_relay_dispatcher_leaves_it_to_the_relay(page, settings, recipient):
+    settings.PUSHERABLE_DISPATCHER = {"BACKEND": "pusherable.delivery.dispatchers.RelayDispatcher"}
+    assert page().status_code == 200
+    RelayDispatcher().wake("default")
+    assert recipient.calls == []
+    assert AccessEvent.objects.get().status == "pending"
+    assert threads() == []
 
 
 @pytest.mark.parametrize("error", [TransportError("Pusher is away."), ZeroDivisionError("a bug")])
@@ -173,12 +183,34 @@ def test_what_an_earlier_process_left_is_sent_at_the_first_wake(dispatcher, enqu
 def test_the_events_of_a_busy_moment_share_a_call(dispatcher, enqueue, recipient, eventually):
     one = dispatcher(linger=2)
     one.wake("default")
-    eventually(lambda: not one._woken.is_set())
+    [(relay, _thread)] = one._running.values()
+    eventually(lambda: relay._looked)
     for _ in range(5):
         enqueue()
         one.wake("default")
     eventually(queue_is_empty)
     assert len(recipient.calls) <= 2
+
+
+def test_as_many_calls_at_once_as_it_may_make(dispatcher, enqueue, use_transport, eventually):
+    inside, opened = [], threading.Event()
+
+    def send(messages):
+        inside.append(messages)
+        assert opened.wait(15)
+
+    use_transport(send)
+    enqueue(100, objects=100)
+    dispatcher(concurrency=3).wake("default")
+    eventually(lambda: len(inside) == 3)
+    opened.set()
+    eventually(queue_is_empty)
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 1.5, "4"])
+def test_a_number_of_calls_that_cannot_be(dispatcher, wrong):
+    with pytest.raises(ValueError, match="concurrency = "):
+        dispatcher(concurrency=wrong)
 
 
 def test_tries_again_by_itself(dispatcher, enqueue, outage, eventually):
@@ -190,44 +222,68 @@ def test_tries_again_by_itself(dispatcher, enqueue, outage, eventually):
     assert outage.channels == [f"poll_{event.pk}"]
 
 
-def test_sends_what_becomes_due_by_itself(dispatcher, enqueue, recipient, eventually):
-    enqueue()
-    Delivery.objects.update(deliver_after=timezone.now() + dt.timedelta(seconds=1.5))
-    dispatcher(poll=600).wake("default")
-    eventually(queue_is_empty)
+@pytest.mark.django_db(transaction=True, databases=["default", "log"])
+def test_each_database_has_a_thread_of_its_own(dispatcher, enqueue, use_transport, eventually):
+    """One that hangs does not keep the other back."""
+    sent, opened = [], threading.Event()
 
+    def send(messages):
+        if messages[0].channel == "slow":
+            assert opened.wait(15)
+        sent.extend(message.channel for message in messages)
 
-@pytest.mark.parametrize("error", [None, OperationalError("lost")])
-def test_looks_by_itself_for_what_another_process_left(dispatcher, enqueue, eventually, monkeypatch, error):
-    look, asleep = relay.next_due, threading.Event()
-
-    def next_due(using):
-        first = not asleep.is_set()
-        asleep.set()
-        if first and error is not None:
-            raise error
-        return look(using)
-
-    monkeypatch.setattr(relay, "next_due", next_due)
-    dispatcher(poll=0.1).wake("default")
-    assert asleep.wait(30)
-    enqueue()
-    eventually(queue_is_empty)
-
-
-def test_a_database_that_fails_does_not_keep_the_others_back(
-    dispatcher, enqueue, recipient, eventually, caplog
-):
+    use_transport(send)
     one = dispatcher()
+    event = AccessEvent(action="view", object_type="testapp.poll", channels=["slow"])
+    event.save(using="log")
+    Delivery.of(event).save(using="log")
+    one.wake("log")
+    fine = enqueue()
+    one.wake("default")
+    eventually(lambda: sent == [f"poll_{fine.pk}"])
+    assert len(threads()) == 2
+    opened.set()
+    eventually(lambda: not Delivery.objects.using("log").exists())
+
+
+def test_a_thread_that_has_died_is_replaced_at_the_next_wake(
+    dispatcher, enqueue, recipient, eventually, monkeypatch
+):
+    ran = []
+
+    def run(relay, **options):
+        ran.append(relay)
+        if len(ran) > 1:
+            original(relay, **options)
+
+    original = Relay.run
+    monkeypatch.setattr(Relay, "run", run)
     enqueue()
-    for alias in [*(f"nowhere_{number}" for number in range(20)), "default"]:  # in whatever order
-        one.wake(alias)
-    eventually(queue_is_empty)
-    eventually(lambda: "could not be read" in caplog.text)
-    enqueue()
+    one = dispatcher()
+    one.wake("default")
+    [(_, thread)] = one._running.values()
+    eventually(lambda: not thread.is_alive())
     one.wake("default")
     eventually(queue_is_empty)
-    assert recipient.most_often == 1
+    assert len(ran) == 2
+
+
+def test_a_transport_that_ends_its_thread_does_not_end_delivery(
+    dispatcher, enqueue, use_transport, eventually
+):
+    calls = []
+
+    def send(messages):
+        calls.append(messages)
+        if len(calls) <= 2:
+            raise SystemExit
+
+    use_transport(send)
+    enqueue(30, objects=30)
+    one = dispatcher()
+    one.wake("default")
+    eventually(queue_is_empty)
+    assert len(threads()) == 1
 
 
 def lose_the_connection(wrapper):
@@ -248,12 +304,12 @@ def lose_the_connection(wrapper):
 
 @pytest.mark.parametrize("lose", [lose_the_connection, lambda wrapper: wrapper.connection.close()])
 def test_a_lost_database_connection_is_replaced(in_a_thread, enqueue, use_transport, eventually, lose):
-    """While Pusher is being called, so that settling fails; later events do not wait for it."""
+    """While Pusher is being called, so that settling fails; other objects do not wait for it."""
     calls, reached, lost = [], threading.Event(), threading.Event()
 
     def send(messages):
         calls.append([message.channel for message in messages])
-        if len(calls) == 1:
+        if len(calls) == 1:  # the only call is made in the thread that has the connection
             send.wrapper = connections["default"]
             send.wrapper.inc_thread_sharing()
             reached.set()
@@ -265,7 +321,7 @@ def test_a_lost_database_connection_is_replaced(in_a_thread, enqueue, use_transp
     assert reached.wait(15)
     lose(send.wrapper)
     lost.set()
-    later = enqueue()
+    later = enqueue(object_pk="other")
     wake("default")
     eventually(lambda: [f"poll_{later.pk}"] in calls)
     assert len(threads()) == 1
@@ -277,11 +333,10 @@ def test_an_idle_thread_has_no_database_connection(dispatcher, enqueue, use_tran
     seen = []
     use_transport(lambda messages: seen.append(connections["default"]))
     one = dispatcher()
-    enqueue()
-    one.wake("default")
-    eventually(lambda: seen and seen[0].connection is None)
-    assert one._thread.is_alive()
-    enqueue()
-    one.wake("default")
-    eventually(queue_is_empty)
-    eventually(lambda: seen[1].connection is None)
+    for number in range(2):
+        enqueue()
+        one.wake("default")
+        eventually(lambda number=number: len(seen) > number and seen[number].connection is None)
+    assert seen[0] is seen[1]
+    assert queue_is_empty()
+    assert len(threads()) == 1

@@ -1,11 +1,10 @@
 """The end of the thread dispatcher, and processes of their own: their end, and their children."""
 
-import datetime as dt
 import time
 
 import pytest
 
-from pusherable.delivery import relay
+from pusherable.delivery import breaker as breakers
 from pusherable.models import AccessEvent, Delivery
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -23,9 +22,16 @@ def record(action):
 WAIT = """
 import threading, time
 
+def rests(thread):  # SQLite cannot be forked in the middle of a transaction
+    frame = sys._current_frames().get(thread.ident)
+    while frame is not None and frame.f_code.co_name != "_wait":
+        frame = frame.f_back
+    return frame is not None
+
 def wait_until_sent():
     deadline = time.monotonic() + 15
-    while Delivery.objects.exists():
+    [thread] = [thread for thread in threading.enumerate() if thread.name == "pusherable"]
+    while Delivery.objects.exists() or not rests(thread):
         assert time.monotonic() < deadline, "it was not sent in time"
         threading.Event().wait(0.01)
 """
@@ -53,6 +59,17 @@ def test_a_script_that_ends_at_once_has_sent_its_event(server, run_script):
     assert (done.code, done.out, done.err) == (0, "", "")
     assert names(server) == ["view"]
     assert AccessEvent.objects.get().status == "delivered"
+
+
+def test_a_script_that_ends_at_once_has_sent_all_of_its_events(server, run_script):
+    """At the end of a process no thread can be started, so there is one call after another."""
+    code = """
+for number in range(45):
+    record_access(Poll(pk=number + 1, question="?"), "view")
+"""
+    done = run_script(RECORD + code, PUSHERABLE_DISPATCHER=THREAD | {"OPTIONS": {"flush_timeout": 20}})
+    assert (done.code, done.out, done.err) == (0, "", "")
+    assert len(server.messages) == 45
 
 
 def test_a_script_that_records_nothing_starts_no_thread(server, run_script):
@@ -154,7 +171,38 @@ wait_until_sent()
     assert sorted(names(server)) == ["update", "view"]
 
 
+def test_a_pool_with_a_single_connection_is_enough(server, run_script):
+    """While Pusher is being called the thread holds none, and so the request need not wait for one."""
+    server.fail_with = "hang"
+    done = run_script(
+        RECORD
+        + """
+import threading, time
+from django.db import connection
+if connection.vendor == "postgresql":
+    connections.settings["default"]["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 1, "timeout": 10}
+record("view")
+connection.close()
+while not Delivery.objects.filter(attempts=1).exists():
+    connection.close()
+    threading.Event().wait(0.01)
+started = time.monotonic()
+record("update")
+print(time.monotonic() - started)
+""",
+        PUSHERABLE_DISPATCHER=THREAD | {"OPTIONS": {"flush_timeout": 0.1}},
+        PUSHER_TIMEOUT=30,
+    )
+    assert done.code == 0, done.err
+    assert float(done.out) < 5
+    assert sorted(Delivery.objects.values_list("attempts", flat=True)) == [0, 1]
+
+
 # Closing it by hand
+
+
+def has_ended(dispatcher):
+    return not any(thread.is_alive() for _, thread in dispatcher._running.values())
 
 
 def test_close_sends_what_is_due(dispatcher, enqueue, gate):
@@ -166,7 +214,7 @@ def test_close_sends_what_is_due(dispatcher, enqueue, gate):
     gate.opened.set()
     one.close()
     assert not Delivery.objects.exists()
-    assert not one._thread.is_alive()
+    assert has_ended(one)
 
 
 def test_close_gives_up_in_time(dispatcher, enqueue, gate):
@@ -180,16 +228,29 @@ def test_close_gives_up_in_time(dispatcher, enqueue, gate):
     assert Delivery.objects.count() == 1
 
 
+def test_what_close_has_no_time_for_is_given_back(dispatcher, enqueue, gate, eventually):
+    """So that another process need not wait for the end of the lease."""
+    one = dispatcher(flush_timeout=0.2, concurrency=1)
+    enqueue(40, objects=40)
+    one.wake("default")
+    assert gate.reached.wait(15)
+    one.close()
+    gate.opened.set()
+    eventually(lambda: has_ended(one))
+    assert list(Delivery.objects.values_list("attempts", "claim")) == [(0, None)] * 30
+
+
 def test_close_does_not_try_again_during_an_outage(dispatcher, enqueue, outage, eventually, monkeypatch):
     """Each try may take as long as a timeout, and the process is to end."""
-    monkeypatch.setattr(relay, "RETRY_AFTER", dt.timedelta(seconds=60))
+    monkeypatch.setattr(breakers, "backoff", lambda failures, at_most: 600)
+    outage.error = breakers.UnreachableError("Pusher is away.")
     one = dispatcher(flush_timeout=15)
     enqueue()
     one.wake("default")
     eventually(lambda: Delivery.objects.filter(attempts=1, claim=None).exists())
-    enqueue()
+    enqueue(object_pk="other")
     one.close()
-    assert not one._thread.is_alive()
+    assert has_ended(one)
     assert sorted(Delivery.objects.values_list("attempts", flat=True)) == [0, 1]
 
 
@@ -199,5 +260,5 @@ def test_close_may_be_called_twice_and_is_the_end(dispatcher, enqueue, recipient
     one.close()
     enqueue()
     one.wake("default")
-    assert one._thread is None
+    assert one._running == {}
     assert Delivery.objects.count() == 1

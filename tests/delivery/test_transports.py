@@ -6,10 +6,14 @@ import time
 import pytest
 
 from pusherable.delivery.transports import (
+    ConfigurationError,
     ConsoleTransport,
     LocmemTransport,
     PusherTransport,
+    RefusedError,
     TransportError,
+    UnreachableError,
+    probe,
     transport,
 )
 from pusherable.server.testing import LocalServer
@@ -17,11 +21,12 @@ from pusherable.server.testing import LocalServer
 
 @pytest.fixture
 def failure(message):
-    """Sends one message in vain; returns what the error says."""
+    """Sends one message in vain; returns what the error says, which has to be of such a kind exactly."""
 
-    def failure():
+    def failure(*kinds):
         with pytest.raises(TransportError) as caught:
             transport.get().send([message()])
+        assert caught.type in (kinds or [TransportError])
         return str(caught.value)
 
     return failure
@@ -82,25 +87,33 @@ def test_where_it_sends(settings, changes, url):
 
 
 @pytest.mark.parametrize(
-    ("answer", "expected"),
+    ("answer", "kind", "expected"),
     [
-        ((400, "Invalid channel name"), "PusherBadRequest: Invalid channel name"),
-        ((401, "Unknown auth_key"), "PusherBadAuth: Unknown auth_key"),
-        ((403, "App disabled"), "PusherForbidden: App disabled"),
-        ((413, "Too large"), "PusherBadStatus: 413: Too large"),
-        ((500, "Oops"), "PusherBadStatus: 500: Oops"),
-        ((301, ""), "PusherBadStatus: 301: "),
-        ((200, '{"error": "over quota", "code": 4100}'), "The server answered 'over quota' (code 4100)."),
+        ((400, "Invalid channel name"), RefusedError, "PusherBadRequest: Invalid channel name"),
+        ((400, "404: no"), RefusedError, "PusherBadRequest: 404: no"),
+        ((413, "Too large"), RefusedError, "PusherBadStatus: 413: Too large"),
+        ((401, "Unknown auth_key"), ConfigurationError, "PusherBadAuth: Unknown auth_key"),
+        ((403, "App disabled"), ConfigurationError, "PusherForbidden: App disabled"),
+        ((404, "No such app"), ConfigurationError, "PusherBadStatus: 404: No such app"),
+        ((429, "Slow down"), TransportError, "PusherBadStatus: 429: Slow down"),
+        ((500, "413: Oops"), TransportError, "PusherBadStatus: 500: 413: Oops"),
+        ((301, ""), TransportError, "PusherBadStatus: 301: "),
+        (
+            (200, '{"error": "over quota", "code": 4100}'),
+            TransportError,
+            "The server answered 'over quota' (code 4100).",
+        ),
         (
             (200, "<html>Sign in to the Wi-Fi"),
+            TransportError,
             "PusherError: The answer is not JSON: '<html>Sign in to the Wi-Fi'",
         ),
-        ((200, ""), "PusherError: The answer is not JSON: ''"),
+        ((200, ""), TransportError, "PusherError: The answer is not JSON: ''"),
     ],
 )
-def test_an_answer_that_is_no_success(server, failure, answer, expected):
+def test_an_answer_that_is_no_success(server, failure, answer, kind, expected):
     server.fail_with = answer
-    assert failure() == expected
+    assert failure(kind) == expected
 
 
 @pytest.mark.parametrize("body", ["{}", '{"ok": true}', '{"batch": [{}]}', "[]"])
@@ -116,13 +129,13 @@ def test_the_text_of_a_large_answer_that_is_not_json_is_cut(server, failure):
 
 def test_wrong_credentials(server, settings, failure):
     settings.PUSHER_SECRET = "wrong"
-    assert failure().startswith("PusherBadAuth: Invalid auth_signature")
+    assert failure(ConfigurationError).startswith("PusherBadAuth: Invalid auth_signature")
     assert server.messages == []
 
 
 def test_a_refused_connection(server, failure):
     server.stop()
-    assert "Connection refused" in failure()
+    assert "Connection refused" in failure(UnreachableError)
 
 
 def test_a_timeout(server, settings, failure):
@@ -135,20 +148,45 @@ def test_a_timeout(server, settings, failure):
 
 def test_tls_to_a_port_that_speaks_none(server, settings, failure):
     settings.PUSHER_SSL = True
-    assert "SSLError" in failure()
+    assert "SSLError" in failure(UnreachableError)
 
 
 def test_a_host_without_an_address(settings, failure):
     settings.PUSHERABLE_TRANSPORT = {"BACKEND": "pusherable.delivery.transports.PusherTransport"}
     settings.PUSHER_HOST = "pusher.invalid"
-    assert "NameResolutionError" in failure()
-    assert "pusher.invalid" in failure()
+    assert "NameResolutionError" in failure(UnreachableError)
+    assert "pusher.invalid" in failure(UnreachableError)
 
 
 def test_a_host_that_is_none(settings, failure):
     settings.PUSHERABLE_TRANSPORT = {"BACKEND": "pusherable.delivery.transports.PusherTransport"}
     settings.PUSHER_HOST = "http://ws.example.com/"
-    assert "Location" in failure() or "resolve" in failure()
+    kinds = TransportError, UnreachableError
+    assert "Location" in failure(*kinds) or "resolve" in failure(*kinds)
+
+
+# Asking whether somebody is there
+
+
+def test_the_probe_changes_nothing(server):
+    probe()
+    [call] = server.requests
+    assert (call.method, call.path) == ("GET", "/apps/4242/channels")
+    assert server.messages == []
+
+
+def test_the_probe_fails_as_a_call_does(server, settings):
+    settings.PUSHER_SECRET = "wrong"
+    with pytest.raises(ConfigurationError, match="Invalid auth_signature"):
+        probe()
+    server.stop()
+    with pytest.raises(UnreachableError, match="Connection refused"):
+        probe()
+
+
+def test_a_transport_need_not_have_a_probe():
+    assert not hasattr(transport.get(), "probe")
+    probe()
 
 
 # Without a server

@@ -81,6 +81,32 @@ def test_hangs_as_told_and_stops_all_the_same(server):
     assert time.monotonic() - started < 2
 
 
+def test_takes_what_it_does_not_answer(server):
+    server.fail_with = "mute"
+    impatient = http_client(server.port)
+    impatient._pusher_client._timeout = 0.1
+    for _ in range(2):
+        with pytest.raises(requests.Timeout):
+            impatient.trigger("article_17", "view", {})
+    impatient._pusher_client.http.session.close()
+    first, second = server.wait_for_messages(2)
+    assert first == second
+
+
+def test_a_function_decides_call_by_call(server, client):
+    def fail_every_other(request):
+        names.append(request.json["name"])
+        return (500, "Odd.") if len(names) % 2 else None
+
+    names = []
+    server.fail_with = fail_every_other
+    statuses = [post_event(server.port, channel="article_17").status_code for _ in range(4)]
+    assert statuses == [500, 200, 500, 200]
+    assert client.channels_info() == {"channels": {}}  # reading does not fail, and is not asked about
+    assert names == ["view"] * 4
+    assert len(server.messages) == 2
+
+
 def test_delays_answers_as_told(server):
     server.delay = 0.2
     started = time.monotonic()

@@ -1,0 +1,209 @@
+import re
+import signal
+import sys
+import threading
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, Final
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import Error, connections, router
+from django.db.models import Count, Max, QuerySet
+
+from pusherable.conf import conf
+from pusherable.delivery.replay import Replay
+from pusherable.filters import BROADCAST, STATUS, AccessEventFilter
+from pusherable.models import AccessEvent
+
+#: Of the events that would be sent, `--dry-run` shows so many.
+SHOWN: Final = 10
+#: The exit code of a command that was called wrongly, as argparse has it.
+USAGE: Final = 2
+SEND: Final = ("delivered", "failed", "pending")
+
+
+class Command(BaseCommand):
+    help = (
+        "Sends recorded events again: those that were given up, or those that had been delivered. Their "
+        'messages contain "replayed": true and the original event_id.'
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        which = parser.add_argument_group("which events", "At least one of these but --limit is needed.")
+        which.add_argument("--status", choices=SEND, help="What became of the event until now.")
+        which.add_argument("--action", help="For example: updated")
+        which.add_argument("--object", metavar="MODEL[:KEY]", help="For example: blog.post or blog.post:17")
+        which.add_argument("--user", help="A username, or a key: pk:42")
+        which.add_argument("--since", metavar="TIME", help="A date or time, such as 2026-11-22T10:30")
+        which.add_argument("--until", metavar="TIME", help="Up to this time, or to the end of this date.")
+        which.add_argument("--after-id", metavar="ID", help="Events that were recorded after this one.")
+        which.add_argument("--limit", metavar="N", help="No more than this; the oldest first.")
+        parser.add_argument("--rate", metavar="N/s", help="At most so many per second, or per minute: 600/m")
+        parser.add_argument("--dry-run", action="store_true", help="Show what would be sent; change nothing.")
+        parser.add_argument(
+            "--database", choices=tuple(connections), help="Default: the one that events are written to."
+        )
+        parser.add_argument(
+            "--noinput",
+            "--no-input",
+            action="store_false",
+            dest="interactive",
+            help="Do not ask before events are sent again that had been delivered.",
+        )
+
+    def handle(self, **options: Any) -> None:
+        self.quiet = options["verbosity"] == 0
+        using = options["database"] or router.db_for_write(AccessEvent)
+        limit, rate = _limit(options["limit"]), _rate(options["rate"])
+        matching = _matching(options, using)
+        if not conf.broadcasts:
+            raise CommandError("Nothing can be sent: set PUSHER_APP_ID, PUSHER_KEY and PUSHER_SECRET.")
+        events = matching.filter(BROADCAST).order_by("pk")
+        counts = events[:limit].aggregate(
+            last=Max("pk"), **{status: Count("pk", filter=STATUS[status]) for status in SEND}
+        )
+        # What is recorded from now on is not meant, or this might never end.
+        events = events.filter(pk__lte=counts["last"] or 0)
+        self._introduce(matching, counts, limit)
+        if options["dry_run"]:
+            self._show(events)
+        elif counts["last"]:
+            if counts["delivered"]:
+                self._confirm(counts["delivered"], interactive=options["interactive"])
+            else:  # nor is what is delivered from now on
+                events = events.filter(delivery__isnull=False)
+            self._replay(Replay(events, rate=rate), sum(counts[status] for status in SEND))
+
+    def _introduce(self, matching: QuerySet[AccessEvent], counts: dict[str, Any], limit: int | None) -> None:
+        others = matching.exclude(BROADCAST)
+        if limit and counts["last"]:
+            others = others.filter(pk__lte=counts["last"])
+        passed_over = others.count()
+        if not counts["last"] and not passed_over:
+            self._say("No event matches.")
+            return
+        total = sum(counts[status] for status in SEND)
+        parts = ", ".join(f"{status}: {counts[status]}" for status in SEND)
+        self._say(f"Events to send: {total} ({parts}). Not broadcast, and passed over: {passed_over}.")
+
+    def _show(self, events: QuerySet[AccessEvent]) -> None:
+        for event in events.select_related("delivery")[:SHOWN]:
+            time = event.occurred_at.isoformat(timespec="seconds")
+            line = f"{event.pk}  {time}  {event}  {event.status}"
+            # What users have chosen, such as their names, must not control the terminal.
+            self._say("".join(character if character.isprintable() else "?" for character in line))
+        self._say("Nothing was changed.")
+
+    def _confirm(self, delivered: int, *, interactive: bool) -> None:
+        if not interactive:
+            return
+        if not sys.stdin.isatty():
+            raise CommandError(
+                f"{delivered} of these events have been delivered. To send them again without being asked, "
+                "add --no-input; to leave them out, add --status failed."
+            )
+        try:
+            answer = input(f"{delivered} of them have been delivered. Type 'yes' to send them again: ")
+        except (EOFError, KeyboardInterrupt):
+            answer = ""
+        if answer != "yes":
+            raise CommandError("Cancelled; nothing was sent.")
+
+    def _replay(self, replay: Replay, total: int) -> None:
+        shows_progress = self.stdout.isatty() and not self.quiet
+        signals: list[int] = []
+        problem = ""
+        try:
+            with _stopping(replay, signals):
+                for _ in replay:
+                    if shows_progress:
+                        self.stdout.write(f"\r{replay.taken} of {total}", ending="")
+                        self.stdout.flush()
+        except Error as error:
+            problem = f"The database failed: {error}"
+        except KeyboardInterrupt:  # the second one
+            problem = "Stopped at once."
+        if shows_progress:
+            self.stdout.write("")
+        self._say(
+            f"Sent: {replay.sent}, failed: {replay.failed}, still in the queue: {replay.queued}. "
+            f"Last id: {replay.last}."
+        )
+        if replay.is_complete and not replay.failed and not replay.queued:
+            return
+        if replay.is_complete:
+            problem = "Not all of them were sent."
+        elif not problem:
+            problem = "Stopped." if signals else "Stopped, because nothing can be sent at present."
+        if replay.queued:
+            problem += " What is in the queue is sent by whoever relays next."
+        if replay.last and not replay.is_complete:
+            problem += f" To go on, repeat the command with --after-id {replay.last}."
+        raise CommandError(problem, returncode=128 + signals[0] if signals else 1)
+
+    def _say(self, text: str) -> None:
+        if not self.quiet:
+            self.stdout.write(text)
+
+
+def _matching(options: dict[str, Any], using: str) -> QuerySet[AccessEvent]:
+    given = {name: options[name] for name in AccessEventFilter.base_filters if options[name] is not None}
+    if not given:
+        raise CommandError(
+            "Say which events, for example with --status failed. There are also --action, --object, --user, "
+            "--since, --until and --after-id; --after-id 0 means all.",
+            returncode=USAGE,
+        )
+    filterset = AccessEventFilter(given, AccessEvent.objects.using(using))
+    problems = []
+    for name, value in given.items():
+        messages = filterset.errors.get(name, [])
+        # To the filter, empty means any: "--user $NAME", and every event were sent.
+        if not messages and filterset.form.cleaned_data[name] in (None, ""):
+            messages = ["Enter a value, or leave the option out."]
+        problems += [f"--{name.replace('_', '-')} {value!r}: {message}" for message in messages]
+    if problems:
+        raise CommandError("\n".join(problems), returncode=USAGE)
+    events: QuerySet[AccessEvent] = filterset.qs
+    return events
+
+
+def _limit(value: str | int | None) -> int | None:
+    if value is None:
+        return None
+    if not re.fullmatch("[1-9][0-9]{0,8}", str(value)):
+        raise CommandError(f"--limit {value!r}: Enter a whole number above 0.", returncode=USAGE)
+    return int(value)
+
+
+def _rate(value: str | None) -> float | None:
+    """Events per second."""
+    if value is None:
+        return None
+    if not (match := re.fullmatch("([1-9][0-9]{0,8})/([sm])", str(value))):
+        raise CommandError(f"--rate {value!r}: Enter 100/s or 600/m.", returncode=USAGE)
+    return int(match[1]) / {"s": 1, "m": 60}[match[2]]
+
+
+@contextmanager
+def _stopping(replay: Replay, signals: list[int]) -> Iterator[None]:
+    """The first signal ends the replay after the chunk in hand; the next one does what it always does."""
+    before: dict[int, Any] = {}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        signals.append(number)
+        replay.stop()
+        restore()
+
+    if threading.current_thread() is threading.main_thread():  # no other may handle signals
+        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        restore()
