@@ -4,20 +4,27 @@ PYTHON ?= python3
 VENV ?= .build/venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test bench lint clean
+.PHONY: demo test test-sqlite test-postgres bench lint clean
 
 ## A demo site on http://127.0.0.1:8000/; `make demo ARGS=--once` runs it through and ends.
 demo:
 	$(PYTHON) demo/run.py $(ARGS)
 
 ## The whole suite, on SQLite and on a real PostgreSQL; the browser tests too where Chromium is installed.
+## The two run side by side, because they wait more than they work; each prints when it has ended.
 test: $(VENV)/.ready .build/node_modules/.ready
-	$(BIN)/python -m pytest $(ARGS)
-	PUSHERABLE_TEST_DATABASE=postgres $(BIN)/python -m pytest $(ARGS)
+	$(MAKE) --jobs=2 --keep-going --output-sync=target test-sqlite test-postgres
 
-## What recording costs a request, on PostgreSQL and SQLite.
+test-sqlite: $(VENV)/.ready .build/node_modules/.ready
+	COVERAGE_FILE=.coverage.sqlite $(BIN)/python -m pytest $(ARGS)
+
+test-postgres: $(VENV)/.ready .build/node_modules/.ready
+	PUSHERABLE_TEST_DATABASE=postgres COVERAGE_FILE=.coverage.postgres $(BIN)/python -m pytest $(ARGS)
+
+## What recording costs a request, and how fast a backlog is worked off.
 bench: $(VENV)/.ready
-	$(BIN)/python -m benchmarks.request_cost $(ARGS)
+	$(BIN)/python -m benchmarks.request_cost
+	$(BIN)/python -m benchmarks.drain
 
 ## Style and types.
 lint: $(VENV)/.ready

@@ -166,7 +166,10 @@ class Relay:
                 if not calls.pending:
                     return self.tally - begun
                 self._lend_connection()
-                may_be_more |= self._settle(calls.finished())
+                ended = calls.finished()
+                while calls.pending >= self.concurrency:  # many at once, since each commit takes its time
+                    ended += calls.finished()
+                may_be_more |= self._settle(ended)
                 may_be_more &= limit is None or taken < limit
         finally:
             calls.close()
