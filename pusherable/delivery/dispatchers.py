@@ -12,6 +12,7 @@ from pusherable.delivery.backends import Chosen
 from pusherable.delivery.calls import BATCH
 from pusherable.delivery.notify import notify
 from pusherable.delivery.relay import Relay
+from pusherable.delivery.worker import Worker
 
 logger = logging.getLogger(__name__)
 
@@ -36,19 +37,6 @@ class RelayDispatcher:
 
     def wake(self, using: str) -> None:
         notify(using)
-
-
-class Worker(Protocol):
-    """What a background thread runs; every method may be called from any thread."""
-
-    def wake(self) -> None:
-        """There are new deliveries."""
-
-    def finish(self) -> None:
-        """End once everything is done."""
-
-    def stop(self) -> None:
-        """End as soon as possible."""
 
 
 W = TypeVar("W", bound=Worker)

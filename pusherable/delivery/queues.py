@@ -5,7 +5,6 @@ that runs twice, or whose worker is killed.
 """
 
 import logging
-import threading
 import time
 from contextlib import suppress
 from typing import Any, Final
@@ -14,6 +13,7 @@ from django.db import Error, connections
 
 from pusherable.delivery import clock
 from pusherable.delivery.dispatchers import Background
+from pusherable.delivery.worker import Worker
 from pusherable.models import Delivery
 
 logger = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ BROKER_TIMEOUTS: Final[dict[str, dict[str, float]]] = {
 }
 
 
-class Enqueuer:
+class Enqueuer(Worker):
     """Enqueues a task when it is woken, and every `poll` seconds, if anything is due.
 
     As long as what was due at the last task still is, that task has not run, and another one would only make
@@ -33,11 +33,10 @@ class Enqueuer:
     """
 
     def __init__(self, using: str, *, linger: float, poll: float) -> None:
+        super().__init__()
         self.using = using
         self.linger = linger
         self.poll = poll
-        self._woken = threading.Event()
-        self._finishing = threading.Event()
         self._sweep_at = time.monotonic() + poll
         self._asked_for: tuple[int, int] | None = None
         self._failing = False
@@ -50,25 +49,16 @@ class Enqueuer:
         with suppress(Error):  # a connection that is lost already is forgotten all the same
             connections.close_all()
 
-    def wake(self) -> None:
-        self._woken.set()
-
-    def finish(self) -> None:
-        self._finishing.set()
-        self._woken.set()
-
-    stop = finish  # nothing that it waits for can be cut short
-
     def run(self) -> None:
         try:
-            while not self._finishing.is_set():
-                self._woken.clear()
+            while not self._finishing:
+                self._woken = False
                 self._look()
                 # On a busy site the next one comes before connecting anew has paid.
-                if not self._woken.wait(min(self.poll, 1)):
+                if not self._pause(min(self.poll, 1), until_woken=True):
                     self.disconnect()
-                    self._woken.wait(max(self._sweep_at - time.monotonic(), 0))
-                self._finishing.wait(self.linger)
+                    self._pause(self._sweep_at - time.monotonic(), until_woken=True)
+                self._pause(self.linger)
             self._look()
         finally:
             self.disconnect()

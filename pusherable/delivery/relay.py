@@ -9,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from queue import Empty, SimpleQueue
 from typing import Final
 
 from django.db import Error, connections, transaction
@@ -20,6 +19,7 @@ from pusherable.delivery import clock
 from pusherable.delivery.breaker import backoff, breaker
 from pusherable.delivery.calls import Calls, Track, tracks
 from pusherable.delivery.transports import ConfigurationError, RefusedError, TransportError, error_text
+from pusherable.delivery.worker import Worker
 from pusherable.models import AccessEvent, Delivery
 from pusherable.signals import delivery_failed, events_delivered
 
@@ -61,7 +61,7 @@ class Tally:
         return Tally(self.sent - before.sent, self.postponed - before.postponed, self.failed - before.failed)
 
 
-class Relay:
+class Relay(Worker):
     """Sends the deliveries of one database; any number may run at once, in any number of processes.
 
     `batch_size` is how many deliveries are claimed at a time, `concurrency` how many calls are made at once.
@@ -82,6 +82,7 @@ class Relay:
         for name, value in (("batch_size", batch_size), ("concurrency", concurrency)):
             if type(value) is not int or value < 1:
                 raise ValueError(f"{name} = {value!r}: write a whole number above 0.")
+        super().__init__()
         self.using = using
         self.batch_size = batch_size
         self.concurrency = concurrency
@@ -91,28 +92,8 @@ class Relay:
         self._name = secrets.randbits(64)  # not `random`: a project may seed that, alike in all processes
         self._looked: dt.datetime | None = None
         self._deadline = 0.0
+        self._found = 0
         self._runs = False
-        self._woken = False
-        self._finishing = False
-        self._stopped = False
-        # Not threading.Event: a signal's handler that sets one can meet its own thread holding the lock.
-        self._bell: SimpleQueue[None] = SimpleQueue()
-
-    def wake(self) -> None:
-        """There are new deliveries; safe, like the next two, from any thread and from a signal's handler."""
-        if not self._woken:
-            self._woken = True
-            self._bell.put(None)
-
-    def finish(self) -> None:
-        """End `run` once everything that is due has been sent."""
-        self._finishing = True
-        self._bell.put(None)
-
-    def stop(self) -> None:
-        """End `run` and `drain` after the calls in hand."""
-        self._stopped = True
-        self.finish()
 
     def run(self, *, idle: float, linger: float = 0, limit: int | None = None) -> Tally:
         """Send what is due, and wait for more, until told to end or until `limit` deliveries were tried.
@@ -126,14 +107,14 @@ class Relay:
             while not self._finishing:
                 self._woken = False
                 try:
-                    self.drain(None if limit is None else limit - (self.tally - begun).tried)
+                    may_be_more = self._round(None if limit is None else limit - (self.tally - begun).tried)
                     errors = 0
                 except Exception as error:  # noqa: BLE001  # nothing may end this loop but being told to
                     errors = self._lost_database(errors, error)
                     continue
                 if limit is not None and (self.tally - begun).tried >= limit:
                     break
-                self._wait(idle, linger)
+                self._wait(idle, linger, may_be_more=may_be_more)
             if not self._stopped and not errors and not breaker.is_open and limit is None:
                 with suppress(Error):  # it was there a moment ago; what is due stays due
                     self.drain()
@@ -148,29 +129,38 @@ class Relay:
         `limit` is the most deliveries to try. `only` names the events whose deliveries are meant. A failed
         call raises nothing; a database error does.
         """
-        begun, taken, may_be_more = replace(self.tally), 0, True
+        begun = replace(self.tally)
+        left = limit
+        while (left is None or left > 0) and self._round(left, only):
+            left = None if limit is None else limit - (self.tally - begun).tried
+        return self.tally - begun
+
+    def _round(self, limit: int | None = None, only: Collection[int] | None = None) -> bool:
+        """Send what is due by now; returns whether more may be due by then.
+
+        That is what others have committed meanwhile, behind these in their lane: nobody else could take it.
+        """
+        taken, may_be_more, hides, freed = 0, True, False, False
         calls = Calls(self.concurrency, lambda: self._stopped)
         try:
             while True:
                 while may_be_more and self._may_claim(calls):
                     size = 1 if breaker.is_open else self.batch_size
                     size = size if limit is None else min(size, limit - taken)
+                    hides = calls.pending > 0  # what is behind those in hand
                     deliveries = self._claim(size, only)
-                    if deliveries is None:
-                        may_be_more = False
-                        break
                     taken += len(deliveries)
-                    may_be_more = limit is None or taken < limit
+                    may_be_more = self._found == size and (limit is None or taken < limit)
                     for track in tracks(deliveries, self._deadline):
                         calls.add(track)
                 if not calls.pending:
-                    return self.tally - begun
+                    return freed
                 self._lend_connection()
                 ended = calls.finished()
                 while calls.pending >= self.concurrency:  # many at once, since each commit takes its time
                     ended += calls.finished()
-                may_be_more |= self._settle(ended)
-                may_be_more &= limit is None or taken < limit
+                freed |= self._settle(ended)
+                may_be_more |= freed and hides and (limit is None or taken < limit)
         finally:
             calls.close()
 
@@ -179,18 +169,19 @@ class Relay:
         room = 1 if breaker.is_open else self.concurrency
         return calls.pending < room and not self._stopped and breaker.is_ready()
 
-    def _claim(self, size: int, only: Collection[int] | None) -> list[Delivery] | None:
-        """Take up to `size` due deliveries under a lease, with their events; None if nothing is due."""
+    def _claim(self, size: int, only: Collection[int] | None) -> list[Delivery]:
+        """Take up to `size` due deliveries under a lease, with their events."""
         queue = Delivery.objects.using(self.using)
         self._deadline = time.monotonic() + lease().total_seconds() / 2
         self._looked = now = clock.now(self.using)
+        self._found = 0
         due = queue.due(now)
         if only is not None:
             due = due.filter(event_id__in=only)
         token = uuid.UUID(int=self._name << 64 | secrets.randbits(64), version=4)
         locks_rows = connections[self.using].features.has_select_for_update_skip_locked
         if not locks_rows and not due.exists():
-            return None  # only to look, nobody takes SQLite's one lock
+            return []  # only to look, nobody takes SQLite's one lock
         with transaction.atomic(using=self.using):
             if locks_rows:
                 due = due.select_for_update(skip_locked=True)
@@ -198,9 +189,10 @@ class Relay:
                 queue.filter(event_id=0).update(attempts=0)
             chosen = dict(due.order_by("event_id").values_list("event_id", "deliver_after")[:size])
             if not chosen:
-                return None
+                return []
             mine = queue.filter(event_id__in=list(chosen))
             mine.update(claim=token, deliver_after=now + lease(), attempts=F("attempts") + 1)
+        self._found = len(chosen)
         self.lag = (now - min(chosen.values())).total_seconds()
         deliveries = list(mine.filter(claim=token).select_related("event").order_by("event_id"))
         if len(deliveries) < len(chosen):  # the events of the others have been deleted: nothing to send
@@ -306,10 +298,12 @@ class Relay:
         queue = Delivery.objects.using(self.using)
         return [queue.filter(event_id__in=ids, claim=claim) for claim, ids in keys.items()]
 
-    def _wait(self, idle: float, linger: float) -> None:
+    def _wait(self, idle: float, linger: float, *, may_be_more: bool) -> None:
         self._lend_connection()
         self._tell()
-        if pause := breaker.pause:
+        if may_be_more:
+            self._pause(linger)
+        elif pause := breaker.pause:
             _disconnect(self.using)
             self._pause(pause)
         # On a busy site the next one comes before connecting anew has paid.
@@ -328,16 +322,6 @@ class Relay:
             seconds = idle
         _disconnect(self.using)
         return self._pause(min(seconds, idle), until_woken=True)
-
-    def _pause(self, seconds: float, *, until_woken: bool = False) -> bool:
-        """Wait until told to end, or also until woken; returns whether either was the case."""
-        until = time.monotonic() + seconds
-        while not (self._finishing or (until_woken and self._woken)):
-            try:
-                self._bell.get(timeout=max(until - time.monotonic(), 0))
-            except Empty:
-                return False
-        return True
 
     def _tell(self) -> None:
         if self.report is not None:

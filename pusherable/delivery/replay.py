@@ -8,17 +8,18 @@ from django.db.models import QuerySet
 
 from pusherable.delivery import clock
 from pusherable.delivery.relay import Relay
+from pusherable.delivery.worker import Worker
 from pusherable.models import AccessEvent, Delivery
 
 #: Events that are in the queue at a time on behalf of a replay, at most.
 CHUNK: Final = 500
 #: Seconds in which at least one of them has to leave the queue.
 PATIENCE: Final = 5
-#: Seconds after which the queue is looked at again; and the longest time that `stop` goes unnoticed.
+#: Seconds after which the queue is looked at again.
 LOOK_AFTER: Final = 0.1
 
 
-class Replay:
+class Replay(Worker):
     """Puts events into the queue again, a chunk at a time, and drives a relay until they have left it.
 
         replay = Replay(AccessEvent.objects.filter(action="updated").exclude(channels=[]))
@@ -34,6 +35,7 @@ class Replay:
     """
 
     def __init__(self, events: QuerySet[AccessEvent], *, rate: float | None = None) -> None:
+        super().__init__()
         self.using = events.db
         self.rate = rate
         self.sent = 0
@@ -49,17 +51,12 @@ class Replay:
             .only("object_type", "object_pk", "delivery__event")
         )
         self._relay = Relay(self.using)
-        self._stopped = False
-
-    def stop(self) -> None:
-        """End after the chunk in hand; safe from a signal handler."""
-        self._stopped = True
 
     def __iter__(self) -> Iterator[None]:
         """Yields after every chunk. Ends when all are through, after `stop`, or when nothing can be sent."""
         earliest = 0.0
         while chunk := list(self._events.filter(pk__gt=self.last)[: self._size]):
-            self._wait(earliest - time.monotonic())
+            self._pause(earliest - time.monotonic())
             if self._stopped:
                 return
             earliest = time.monotonic() + (len(chunk) / self.rate if self.rate else 0)
@@ -111,11 +108,5 @@ class Replay:
             elif self._stopped or time.monotonic() > deadline:
                 break
             waiting = left
-            self._wait(LOOK_AFTER if waiting else 0)
+            self._pause(LOOK_AFTER if waiting else 0)
         return len(waiting) < len(keys)
-
-    def _wait(self, seconds: float) -> None:
-        # In slices, because there is nothing to wait on that a signal handler could touch safely.
-        until = time.monotonic() + seconds
-        while not self._stopped and (left := until - time.monotonic()) > 0:
-            time.sleep(min(left, LOOK_AFTER))

@@ -197,7 +197,7 @@ def test_once_takes_no_more_than_asked_for(recipient, enqueue):
 
 
 def test_reports_what_was_sent_and_how_late(recipient, enqueue, monkeypatch):
-    monkeypatch.setattr(module, "REPORT_EVERY", 0.01)
+    monkeypatch.setattr(module, "REPORT_EVERY", 0)
     enqueue(20)
     out = relay(stdout=Terminal("lag"), idle=600)
     assert re.search(r"^20 sent, \d+\.\d/s, lag \d.* s, 0 to be tried again, 0 failed$", out, re.MULTILINE)
