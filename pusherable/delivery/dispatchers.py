@@ -1,7 +1,6 @@
 """Who sends after commit: the request itself, a thread of the process, or nobody but the relay."""
 
 import atexit
-import logging
 import os
 import threading
 import time
@@ -13,8 +12,6 @@ from pusherable.delivery.calls import BATCH
 from pusherable.delivery.notify import notify
 from pusherable.delivery.relay import Relay
 from pusherable.delivery.worker import Worker
-
-logger = logging.getLogger(__name__)
 
 
 class Dispatcher(Protocol):
