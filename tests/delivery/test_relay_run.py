@@ -327,3 +327,24 @@ def test_rests_after_a_refusal_that_proves_nothing(run, enqueue, use_transport, 
     running = run()
     eventually(lambda: Delivery.objects.exclude(failed_at=None).exists())
     check_that_it_rests(running)
+
+
+def test_what_comes_while_it_sends_waits_for_the_next_round(enqueue, use_transport, monkeypatch):
+    """So the events of a busy moment share calls, and the process has time for its requests."""
+    happened = []
+
+    def send(messages):
+        happened.append("call")
+        if len(happened) == 1:
+            enqueue()
+
+    def pause(relay, seconds, **_options):
+        happened.append(seconds)
+        if len(happened) > 2:
+            relay.stop()
+
+    use_transport(send)
+    monkeypatch.setattr(Relay, "_pause", pause)
+    enqueue()
+    Relay("default").run(idle=5, linger=7)
+    assert happened == ["call", 7, "call", 7]
