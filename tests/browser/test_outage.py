@@ -1,10 +1,12 @@
 """Pusher's script or Pusher itself is away: the pages work, and nothing is lost."""
 
 from collections.abc import Iterator
+from threading import Event
 
 import pytest
 
 from pusherable.delivery import breaker
+from pusherable.delivery.transports import UnreachableError, probe
 from tests.browser.live import SCRIPT, subscribe, wait_for_event, wait_until_subscribed
 
 
@@ -26,13 +28,29 @@ def test_blocked_script(open_page, write_page):
 @pytest.fixture
 def short_pauses(monkeypatch) -> Iterator[None]:
     monkeypatch.setattr(breaker, "PAUSE_AT_MOST", 0.2)
-    monkeypatch.setattr(breaker, "RECONNECT", 5)
+    monkeypatch.setattr(breaker, "RECONNECT", 8)
     yield
     breaker.breaker.reset()
 
 
+@pytest.fixture
+def found_gone(monkeypatch) -> Event:
+    """Set when the sender has asked whether the server is back, and it was not."""
+    found = Event()
+
+    def observed() -> None:
+        try:
+            probe()
+        except UnreachableError:
+            found.set()
+            raise
+
+    monkeypatch.setattr(breaker, "probe", observed)
+    return found
+
+
 @pytest.mark.usefixtures("short_pauses")
-def test_missed_message_arrives_later(open_page, write_page, server, poll):
+def test_missed_message_arrives_later(open_page, write_page, server, poll, found_gone):
     reader, writer = open_page(), open_page()
     reader.clock.install()
     reader.goto(write_page(SCRIPT + "{% pusherable_subscribe 'update' object %}", object=poll))
@@ -42,6 +60,8 @@ def test_missed_message_arrives_later(open_page, write_page, server, poll):
     reader.wait_for_function("Pusher.instances[0].connection.state !== 'connected'")
     assert writer.goto(f"/polls/{poll.pk}/update/").status == 200
     assert server.messages == []
+    # A server that is back before anybody has asked was not gone, and then nobody waits for the pages.
+    assert found_gone.wait(10)
 
     # However long it took: by its own clock, the page tries again within 15 seconds, and before what it
     # missed is sent. pusher-js by itself would now be waiting for longer.
@@ -49,5 +69,6 @@ def test_missed_message_arrives_later(open_page, write_page, server, poll):
     reader.clock.fast_forward(31_000)
     server.start()
     reader.clock.fast_forward(15_000)
+    wait_until_subscribed(reader, f"poll_{poll.pk}")
     [detail] = wait_for_event(reader, "update")
     assert detail["data"]["object"]["question"] == "What's up?"
