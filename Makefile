@@ -21,10 +21,11 @@ test-sqlite: $(VENV)/.ready .build/node_modules/.ready
 test-postgres: $(VENV)/.ready .build/node_modules/.ready
 	PUSHERABLE_TEST_DATABASE=postgres COVERAGE_FILE=.coverage.postgres $(BIN)/python -m pytest $(ARGS)
 
-## What recording costs a request, and how fast a backlog is worked off.
+## What recording costs a request, how fast a backlog is worked off, and how fast old events go.
 bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.request_cost
 	$(BIN)/python -m benchmarks.drain
+	$(BIN)/python -m benchmarks.prune
 
 ## Style and types.
 lint: $(VENV)/.ready

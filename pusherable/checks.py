@@ -10,6 +10,7 @@ from django.apps import apps
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.db import models
+from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from pusherable.channels import format_error, format_name
@@ -17,6 +18,7 @@ from pusherable.conf import conf
 from pusherable.delivery.dispatchers import dispatcher
 from pusherable.delivery.transports import transport
 from pusherable.origin import trusted_networks
+from pusherable.retention.policy import Policy
 
 _HOST = re.compile(r"[^/:\s]*|\[[0-9A-Fa-f:.]+\]")
 _CREDENTIALS = ("PUSHER_APP_ID", "PUSHER_KEY", "PUSHER_SECRET")
@@ -30,6 +32,7 @@ def check_settings(**_kwargs: Any) -> list[checks.CheckMessage]:
         *_backends(),
         *_delivery(),
         *_recording(),
+        *_retention(),
         *_channel_names(),
     ]
 
@@ -174,6 +177,27 @@ def _recording() -> Iterator[checks.CheckMessage]:
         )
 
 
+def _retention() -> Iterator[checks.CheckMessage]:
+    try:
+        Policy.of_setting(timezone.now())
+    except ValueError as error:
+        yield checks.Error(
+            str(error),
+            hint='Write for example PUSHERABLE_RETENTION = {"view": "90d", "blog.post": "2y", "*": "6y"}; in '
+            "place of a duration, None means for ever.",
+            id="pusherable.E017",
+        )
+        return
+    for key in conf.PUSHERABLE_RETENTION:
+        if "." in key and not _is_installed(key):
+            yield checks.Error(
+                f"PUSHERABLE_RETENTION names {key!r}, but no installed model has this label.",
+                hint='Write app label and model, for example "blog.post", or its events expire by another '
+                "entry; or add 'pusherable.E018' to SILENCED_SYSTEM_CHECKS if the app has been removed.",
+                id="pusherable.E018",
+            )
+
+
 def _channel_names() -> Iterator[checks.CheckMessage]:
     template = conf.PUSHERABLE_CHANNEL_FORMAT
     if error := format_error(template):
@@ -208,6 +232,14 @@ def _may_collide(model: type[models.Model], own: list[str], other: list[str]) ->
         return True
     free_text = isinstance(model._meta.pk, (models.CharField, models.TextField))
     return free_text and other[0].startswith(own[0]) and other[1].endswith(own[1])
+
+
+def _is_installed(label: str) -> bool:
+    try:
+        apps.get_model(label)
+    except LookupError:
+        return False
+    return True
 
 
 def _names_a_field(entry: str) -> bool:

@@ -72,7 +72,7 @@ class AccessEvent(models.Model):
             models.Index(fields=["object_type", "-id"], name="pusherable_type"),
             models.Index(fields=["user_pk", "-id"], name="pusherable_user"),
             models.Index(fields=["action", "-id"], name="pusherable_action"),
-            models.Index(fields=["occurred_at"], name="pusherable_time"),
+            models.Index(fields=["occurred_at", "id"], name="pusherable_time"),
         ]
 
     def __str__(self) -> str:

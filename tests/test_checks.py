@@ -47,6 +47,7 @@ def test_the_checks_are_registered(settings):
         {"PUSHERABLE_TRUSTED_PROXIES": ["10.0.0.0/8", "192.0.2.1", "::1", "unix"]},
         {"PUSHERABLE_CONTEXT": "tests.test_origin.site_context"},
         {"PUSHERABLE_CONTEXT": dict},
+        {"PUSHERABLE_RETENTION": {"view": "90d", "testapp.Poll": "P2Y", "testapp.page": None, "*": "6y"}},
         {"PUSHERABLE_CHANNEL_FORMAT": "{app_label}_{model_name}_{pk}"},
         {"PUSHER_APP_ID": None, "PUSHER_KEY": None, "PUSHER_SECRET": None},  # the tests' transport needs none
     ],
@@ -100,6 +101,15 @@ def test_other_right_settings_are_silent_too(right):
         ("E013", "a function that takes the request", {"PUSHERABLE_CONTEXT": "..context"}),
         ("E013", "a function that takes the request", {"PUSHERABLE_CONTEXT": "tests.test_conf.SETTINGS"}),
         ("E013", "a function that takes the request", {"PUSHERABLE_CONTEXT": {"tenant": 1}}),
+        ("E017", '{"view": "90d"', {"PUSHERABLE_RETENTION": "90d"}),
+        ("E017", '{"view": "90d"', {"PUSHERABLE_RETENTION": None}),
+        ("E017", '{"view": "90d"', {"PUSHERABLE_RETENTION": {"view": 90}}),
+        ("E017", '{"view": "90d"', {"PUSHERABLE_RETENTION": {"view": "0d"}}),
+        ("E017", "None means for ever", {"PUSHERABLE_RETENTION": {"*": "9999y"}}),
+        ("E017", '"blog.post": "2y"', {"PUSHERABLE_RETENTION": {"testapp.poll.question": "2y"}}),
+        ("E017", '"blog.post": "2y"', {"PUSHERABLE_RETENTION": {"no.model": "2y", 1: "2y"}}),
+        ("E018", '"blog.post"', {"PUSHERABLE_RETENTION": {"testapp.pol": None, "*": "90d"}}),
+        ("E018", "SILENCED_SYSTEM_CHECKS", {"PUSHERABLE_RETENTION": {"gone.thing": "2y"}}),
         ("E014", '"{model_name}_{pk}"', {"PUSHERABLE_CHANNEL_FORMAT": "{model_name}_{id}"}),
         ("E014", '"{model_name}_{pk}"', {"PUSHERABLE_CHANNEL_FORMAT": None}),
     ],
@@ -107,6 +117,13 @@ def test_other_right_settings_are_silent_too(right):
 )
 def test_a_wrong_setting_is_found_and_the_hint_says_what_to_write(id_, hint, wrong):
     assert_found(id_, hint, **wrong)
+
+
+def test_a_wrong_rule_is_named():
+    [(_, message)] = found(PUSHERABLE_RETENTION={"*": "6y", "view": "90"})
+    assert message.msg.startswith("PUSHERABLE_RETENTION['view']: '90': Enter a unit too, such as 90d")
+    [(_, message)] = found(PUSHERABLE_RETENTION={"testapp.poll": "2y", "testapp.pol": "2y"})
+    assert "'testapp.pol'" in message.msg
 
 
 @pytest.mark.parametrize("setting", BACKENDS)

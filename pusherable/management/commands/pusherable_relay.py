@@ -8,14 +8,14 @@ from dataclasses import replace
 from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import Error, connections, router
+from django.db import Error
 
 from pusherable.conf import conf
 from pusherable.delivery.breaker import breaker
 from pusherable.delivery.notify import Listener, can_listen
 from pusherable.delivery.relay import Relay, Tally
 from pusherable.delivery.status import Status, readable
-from pusherable.models import Delivery
+from pusherable.management.options import add_database
 
 #: Seconds between two lines about what was sent.
 REPORT_EVERY: Final = 10
@@ -73,12 +73,7 @@ class Command(BaseCommand):
             metavar="N",
             help="End after so many, for supervisors that start their workers afresh now and then.",
         )
-        parser.add_argument(
-            "--database",
-            choices=tuple(connections),
-            default=router.db_for_write(Delivery),
-            help="The database that holds the queue (default: %(default)s).",
-        )
+        add_database(parser)
 
     def handle(
         self,

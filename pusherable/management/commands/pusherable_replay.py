@@ -1,26 +1,19 @@
 import re
-import signal
 import sys
-import threading
-from argparse import ArgumentParser
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
 from typing import Any, Final
 
-from django.core.management.base import BaseCommand, CommandError
-from django.db import Error, connections, router
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import Error
 from django.db.models import Count, Max, QuerySet
 
 from pusherable.conf import conf
 from pusherable.delivery.replay import Replay
 from pusherable.filters import BROADCAST, STATUS, AccessEventFilter
+from pusherable.management.options import USAGE, add_database, confirm, matching, stopping
 from pusherable.models import AccessEvent
 
 #: Of the events that would be sent, `--dry-run` shows so many.
 SHOWN: Final = 10
-#: The exit code of a command that was called wrongly, as argparse has it.
-USAGE: Final = 2
 SEND: Final = ("delivered", "failed", "pending")
 
 
@@ -30,7 +23,7 @@ class Command(BaseCommand):
         'messages contain "replayed": true and the original event_id.'
     )
 
-    def add_arguments(self, parser: ArgumentParser) -> None:
+    def add_arguments(self, parser: CommandParser) -> None:
         which = parser.add_argument_group("which events", "At least one of these but --limit is needed.")
         which.add_argument("--status", choices=SEND, help="What became of the event until now.")
         which.add_argument("--action", help="For example: updated")
@@ -42,9 +35,7 @@ class Command(BaseCommand):
         which.add_argument("--limit", metavar="N", help="No more than this; the oldest first.")
         parser.add_argument("--rate", metavar="N/s", help="At most so many per second, or per minute: 600/m")
         parser.add_argument("--dry-run", action="store_true", help="Show what would be sent; change nothing.")
-        parser.add_argument(
-            "--database", choices=tuple(connections), help="Default: the one that events are written to."
-        )
+        add_database(parser)
         parser.add_argument(
             "--noinput",
             "--no-input",
@@ -55,7 +46,7 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         self.quiet = options["verbosity"] == 0
-        using = options["database"] or router.db_for_write(AccessEvent)
+        using = options["database"]
         limit, rate = _limit(options["limit"]), _rate(options["rate"])
         matching = _matching(options, using)
         if not conf.broadcasts:
@@ -71,7 +62,8 @@ class Command(BaseCommand):
             self._show(events)
         elif counts["last"]:
             if counts["delivered"]:
-                self._confirm(counts["delivered"], interactive=options["interactive"])
+                if options["interactive"]:
+                    _confirm(counts["delivered"])
             else:  # nor is what is delivered from now on
                 events = events.filter(delivery__isnull=False)
             self._replay(Replay(events, rate=rate), sum(counts[status] for status in SEND))
@@ -96,27 +88,12 @@ class Command(BaseCommand):
             self._say("".join(character if character.isprintable() else "?" for character in line))
         self._say("Nothing was changed.")
 
-    def _confirm(self, delivered: int, *, interactive: bool) -> None:
-        if not interactive:
-            return
-        if not sys.stdin.isatty():
-            raise CommandError(
-                f"{delivered} of these events have been delivered. To send them again without being asked, "
-                "add --no-input; to leave them out, add --status failed."
-            )
-        try:
-            answer = input(f"{delivered} of them have been delivered. Type 'yes' to send them again: ")
-        except (EOFError, KeyboardInterrupt):
-            answer = ""
-        if answer != "yes":
-            raise CommandError("Cancelled; nothing was sent.")
-
     def _replay(self, replay: Replay, total: int) -> None:
         shows_progress = self.stdout.isatty() and not self.quiet
         signals: list[int] = []
         problem = ""
         try:
-            with _stopping(replay, signals):
+            with stopping(replay, signals):
                 for _ in replay:
                     if shows_progress:
                         self.stdout.write(f"\r{replay.taken} of {total}", ending="")
@@ -148,26 +125,24 @@ class Command(BaseCommand):
             self.stdout.write(text)
 
 
+def _confirm(delivered: int) -> None:
+    confirm(
+        f"{delivered} of them have been delivered.",
+        f"{delivered} of these events have been delivered. To send them again without being asked, add "
+        "--no-input; to leave them out, add --status failed.",
+        is_terminal=sys.stdin.isatty(),
+    )
+
+
 def _matching(options: dict[str, Any], using: str) -> QuerySet[AccessEvent]:
-    given = {name: options[name] for name in AccessEventFilter.base_filters if options[name] is not None}
-    if not given:
+    given = {name: options[name] for name in AccessEventFilter.base_filters}
+    if all(value is None for value in given.values()):
         raise CommandError(
             "Say which events, for example with --status failed. There are also --action, --object, --user, "
             "--since, --until and --after-id; --after-id 0 means all.",
             returncode=USAGE,
         )
-    filterset = AccessEventFilter(given, AccessEvent.objects.using(using))
-    problems = []
-    for name, value in given.items():
-        messages = filterset.errors.get(name, [])
-        # To the filter, empty means any: "--user $NAME", and every event were sent.
-        if not messages and filterset.form.cleaned_data[name] in (None, ""):
-            messages = ["Enter a value, or leave the option out."]
-        problems += [f"--{name.replace('_', '-')} {value!r}: {message}" for message in messages]
-    if problems:
-        raise CommandError("\n".join(problems), returncode=USAGE)
-    events: QuerySet[AccessEvent] = filterset.qs
-    return events
+    return matching(given, using)
 
 
 def _limit(value: str | int | None) -> int | None:
@@ -185,25 +160,3 @@ def _rate(value: str | None) -> float | None:
     if not (match := re.fullmatch("([1-9][0-9]{0,8})/([sm])", str(value))):
         raise CommandError(f"--rate {value!r}: Enter 100/s or 600/m.", returncode=USAGE)
     return int(match[1]) / {"s": 1, "m": 60}[match[2]]
-
-
-@contextmanager
-def _stopping(replay: Replay, signals: list[int]) -> Iterator[None]:
-    """The first signal ends the replay after the chunk in hand; the next one does what it always does."""
-    before: dict[int, Any] = {}
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        signals.append(number)
-        replay.stop()
-        restore()
-
-    if threading.current_thread() is threading.main_thread():  # no other may handle signals
-        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        restore()

@@ -1,10 +1,13 @@
 """A backlog to send, and commands that run in processes of their own."""
 
 import json
+import os
+import pty
 import queue
 import subprocess
 import sys
 import threading
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -49,6 +52,20 @@ def enqueue():
         return events
 
     return write
+
+
+class Terminal(StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def keyboard(monkeypatch):
+    """Types on a terminal, which is the command's standard input."""
+    master, slave = pty.openpty()
+    with os.fdopen(master, "wb", buffering=0) as keys, os.fdopen(slave, "r") as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        yield keys.write
 
 
 class Process:

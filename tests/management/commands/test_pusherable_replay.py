@@ -1,8 +1,6 @@
 """The command: which events, what it says, and how it ends."""
 
 import json
-import os
-import pty
 import sys
 import threading
 from io import StringIO
@@ -15,6 +13,7 @@ from pusherable.delivery import replay as module
 from pusherable.delivery.transports import RefusedError, TransportError
 from pusherable.models import AccessEvent, Delivery
 from tests.delivery.events import log
+from tests.management.commands.conftest import Terminal
 from tests.management.commands.replays import fails, replay
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -185,11 +184,6 @@ def test_verbosity_0_is_silent(recipient):
     assert recipient.calls
 
 
-class Terminal(StringIO):
-    def isatty(self):
-        return True
-
-
 def test_progress_is_for_terminals_only(recipient, monkeypatch):
     monkeypatch.setattr(module, "CHUNK", 1)
     keys = log(3, "failed") + log(3, "failed")
@@ -201,15 +195,6 @@ def test_progress_is_for_terminals_only(recipient, monkeypatch):
 
 
 # Asking first
-
-
-@pytest.fixture
-def keyboard(monkeypatch):
-    """Types on a terminal, which is the command's standard input."""
-    master, slave = pty.openpty()
-    with os.fdopen(master, "wb", buffering=0) as keys, os.fdopen(slave, "r") as stdin:
-        monkeypatch.setattr(sys, "stdin", stdin)
-        yield keys.write
 
 
 def test_delivered_events_are_sent_again_after_a_yes(recipient, keyboard, capsys):
@@ -224,7 +209,7 @@ def test_delivered_events_are_sent_again_after_a_yes(recipient, keyboard, capsys
 def test_and_after_nothing_else(recipient, keyboard, capsys, answer):
     log(2)
     keyboard(answer)
-    assert fails(after_id=0) == (1, "Cancelled; nothing was sent.")
+    assert fails(after_id=0) == (1, "Cancelled; nothing was done.")
     assert recipient.calls == []
     assert not Delivery.objects.exists()
 
