@@ -229,7 +229,11 @@ class Archive:
         if self._manifest is None:
             self.path.unlink()
         elif self._parquet is not None:
-            self._convert(self._manifest)
+            try:
+                self._convert(self._manifest)
+            except OSError as error:
+                message = f"{self.path} stays as it is, since it cannot be turned into Parquet: {error}"
+                raise ArchiveError(message) from error
 
     def __enter__(self) -> Self:
         return self

@@ -1,7 +1,6 @@
 """The event table becomes the first partition of a new one, or a plain table again, while inserts go on."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Final, NamedTuple
@@ -11,12 +10,26 @@ from django.db.backends.utils import CursorWrapper
 
 from pusherable.models import AccessEvent
 from pusherable.retention import partitions
-from pusherable.retention.partitions import BOUND, ROWS, PartitionError, alone, aside, home, rows, table_name
+from pusherable.retention.obstacles import check
+from pusherable.retention.partitions import (
+    BOUND,
+    ROWS,
+    PartitionError,
+    alone,
+    aside,
+    home,
+    patiently,
+    rows,
+    table_name,
+    who_is_in_the_way,
+)
 
 #: On the way back so many events are copied at a time, and about as many while others wait.
 BATCH: Final = 10_000
 #: The trigger, and its function, by which nothing is changed or deleted meanwhile.
 GUARD: Final = "pusherable_partition_guard"
+#: On the way back it waits so many seconds for others, after copying for much longer.
+PATIENCE: Final = 600.0
 
 
 class Index(NamedTuple):
@@ -35,13 +48,6 @@ def boundary(using: str, size: int) -> int:
     return -(-least // size) * size
 
 
-def check(using: str) -> None:
-    """Refuse what would fail, or lose something, or leave others with one partition instead of all."""
-    reasons = [text for (text,) in rows(using, _OBSTACLES, {"table": table_name(using)})]
-    if reasons:
-        raise PartitionError(f"The event table has to stay as it is, because of: {'; '.join(reasons)}.")
-
-
 def size_on_disk(using: str) -> str:
     ((size,),) = rows(using, _SIZE, [table_name(using)])
     return str(size)
@@ -54,6 +60,8 @@ def analyze(using: str) -> None:
 
 def convert(using: str, size: int = ROWS) -> None:
     """Make the event table the first partition of a new one with its name. Further ones have `size` ids."""
+    if partitions.is_partitioned(using):
+        return
     check(using)
     table, bound = table_name(using), boundary(using, size)
     add = f"ADD CONSTRAINT {BOUND} CHECK (id < {bound}) NOT VALID"
@@ -62,7 +70,8 @@ def convert(using: str, size: int = ROWS) -> None:
         alone(using, f"ONLY {table}", lambda cursor: cursor.execute(limit))
         # This reads the whole table, and nobody waits for it. The attaching would, and everybody would wait.
         _run(using, f"ALTER TABLE {table} VALIDATE CONSTRAINT {BOUND}")
-        alone(using, f"ONLY {table}", partial(_become_first, using, bound, size))
+        alone(using, f"ONLY {table}", partial(_become_first, using, bound))
+    partitions.extend(using, width=size)
     analyze(using)
 
 
@@ -90,10 +99,19 @@ def give_up(using: str, *, patience: float | None = None) -> None:
     undo = []
     if partitions.broken_off(using) is not None:
         undo = [f"ALTER TABLE {table} DROP CONSTRAINT {BOUND}"]
-    if rows(using, _HAS_GUARD, [table, GUARD]):
+    if _is_guarded(using):
         undo = [f"DROP FUNCTION {schema}.{GUARD}() CASCADE", f"DROP TABLE {_plain(using)}"]
     if undo:
         alone(using, f"ONLY {table}", lambda cursor: cursor.execute("; ".join(undo)), patience=patience)
+
+
+def left(using: str) -> str:
+    """What is left of one that was broken off, for people; empty if nothing is."""
+    if bound := partitions.broken_off(using):
+        return f"No id can pass {bound - 1} until pusherable_partition has succeeded: run it again soon."
+    if _is_guarded(using):
+        return "No event can be changed or deleted until pusherable_partition has succeeded: run it again."
+    return ""
 
 
 class _Copy:
@@ -114,8 +132,10 @@ class _Copy:
         return copied
 
     def create_indexes(self) -> None:
+        schema, _owner = home(self._using)
         with _unhurried(self._using) as cursor:
-            _create(cursor, self._indexes, self._table, lambda name: aside(self._using, name, "plain"))
+            for index in self._indexes:
+                _create(cursor, index, schema, self._table, aside(self._using, index.name, "plain"))
 
     def verify(self) -> None:
         """The other copy is about to be dropped."""
@@ -128,18 +148,17 @@ class _Copy:
             )
 
     def take_over(self) -> None:
-        deadline = time.monotonic() + partitions.PATIENCE
-        while True:
+        for _attempt in patiently(PATIENCE):
             for _ in range(10):  # what is left is copied while everybody waits
                 if self.catch_up() <= BATCH:
                     break
             try:
                 alone(self._using, self._partitioned, self._take_over, patience=0)
-            except PartitionError:
-                if time.monotonic() > deadline:
-                    raise
+            except PartitionError as error:
+                problem = error
             else:
                 return
+        raise problem
 
     def _take_over(self, cursor: CursorWrapper) -> None:
         schema, _owner = home(self._using)
@@ -157,7 +176,6 @@ class _Copy:
     def _copy(self, last: int) -> int:
         done, total, count = self._done, 0, BATCH
         while count == BATCH:
-            # An identity of the copy's own would take these ids too.
             ((count, done),) = rows(
                 self._using,
                 f"WITH copied AS (INSERT INTO {self._table} ({self._columns})"  # noqa: S608
@@ -169,7 +187,7 @@ class _Copy:
         return total
 
 
-def _become_first(using: str, bound: int, size: int, cursor: CursorWrapper) -> None:
+def _become_first(using: str, bound: int, cursor: CursorWrapper) -> None:
     """The table moves aside, one like it with partitions takes its name, and it becomes the first of them."""
     if partitions.last_given(using) >= bound - 1:
         raise PartitionError(f"Meanwhile the ids have passed {bound}; give more --rows.")
@@ -188,10 +206,10 @@ def _become_first(using: str, bound: int, size: int, cursor: CursorWrapper) -> N
     cursor.execute(f"ALTER TABLE {table} OWNER TO {owner}")
     _dress(cursor, "TABLE", first, table)
     _hand_over_sequence(cursor, first, table)
-    _create(cursor, indexes, table, quote)
+    for index in indexes:
+        _create(cursor, index, schema, table, quote(index.name))
     cursor.execute(f"ALTER TABLE {table} ATTACH PARTITION {first} FOR VALUES FROM (MINVALUE) TO ({bound})")
     cursor.execute(f"ALTER TABLE {first} DROP CONSTRAINT {BOUND}")
-    partitions.extend(using, width=size)
 
 
 def _begin_copy(using: str, cursor: CursorWrapper) -> None:
@@ -213,20 +231,21 @@ def _wait_for_writers(using: str) -> None:
 
     A transaction gets an id under a lock that it holds until its end.
     """
-    deadline = time.monotonic() + partitions.PATIENCE
     waiting = writers = set(rows(using, _WRITERS, [table_name(using)]))
-    while waiting := waiting & writers:
-        if time.monotonic() > deadline:
-            raise PartitionError(partitions.who_is_in_the_way(using))
-        time.sleep(0.05)
+    for _attempt in patiently(PATIENCE):
+        waiting &= writers
+        if not waiting:
+            return
         writers = set(rows(using, _WRITERS, [table_name(using)]))
+    raise PartitionError(who_is_in_the_way(using))
 
 
 def _dress(cursor: CursorWrapper, kind: str, source: str, target: str) -> None:
     """Give a table or a sequence the privileges and the comment of another one."""
-    for privilege, grantee, _option in _privileges(cursor, target):  # which it has by default
+    given, wanted = _privileges(cursor, target), _privileges(cursor, source)
+    for privilege, grantee, _option in given - wanted:
         cursor.execute(f"REVOKE {privilege} ON {kind} {target} FROM {grantee}")
-    for privilege, grantee, option in _privileges(cursor, source):
+    for privilege, grantee, option in wanted - given:
         cursor.execute(f"GRANT {privilege} ON {kind} {target} TO {grantee} {option}")
     cursor.execute("SELECT quote_literal(obj_description(%s::regclass, 'pg_class'))", [source])
     _comment(cursor, kind, target, cursor.fetchone()[0])
@@ -244,15 +263,12 @@ def _hand_over_sequence(cursor: CursorWrapper, source: str, target: str) -> None
     cursor.execute("SELECT setval(%s, %s, %s)", [old, *state])
 
 
-def _create(cursor: CursorWrapper, indexes: list[Index], table: str, naming: Callable[[str], str]) -> None:
-    schema = table[: table.index(".")]
-    for index in indexes:
-        name = naming(index.name)
-        if index.is_primary:
-            cursor.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} {index.definition}")
-        else:
-            cursor.execute(f"CREATE INDEX {name} ON {table} {index.definition}")
-        _comment(cursor, "INDEX", f"{schema}.{name}", index.comment)
+def _create(cursor: CursorWrapper, index: Index, schema: str, table: str, name: str) -> None:
+    if index.is_primary:
+        cursor.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} {index.definition}")
+    else:
+        cursor.execute(f"CREATE INDEX {name} ON {table} {index.definition}")
+    _comment(cursor, "INDEX", f"{schema}.{name}", index.comment)
 
 
 def _comment(cursor: CursorWrapper, kind: str, name: str, comment: str | None) -> None:
@@ -260,14 +276,17 @@ def _comment(cursor: CursorWrapper, kind: str, name: str, comment: str | None) -
         cursor.execute(f"COMMENT ON {kind} {name} IS {comment}")
 
 
-def _privileges(cursor: CursorWrapper, name: str) -> list[tuple[str, str, str]]:
+def _privileges(cursor: CursorWrapper, name: str) -> set[tuple[str, str, str]]:
     cursor.execute(_PRIVILEGES, {"name": name})
-    found: list[tuple[str, str, str]] = cursor.fetchall()
-    return found
+    return set(cursor.fetchall())
 
 
 def _indexes(using: str) -> list[Index]:
     return [Index(*row) for row in rows(using, _INDEXES, [table_name(using)])]
+
+
+def _is_guarded(using: str) -> bool:
+    return bool(rows(using, _HAS_GUARD, [table_name(using), GUARD]))
 
 
 def _plain(using: str) -> str:
@@ -336,35 +355,4 @@ _PRIVILEGES: Final = """
         FROM pg_class WHERE oid = to_regclass(%(name)s)
         UNION ALL SELECT attname, attacl FROM pg_attribute WHERE attrelid = to_regclass(%(name)s)
     ) AS given (attname, acl), aclexplode(acl)
-"""
-_OBSTACLES: Final = """
-    WITH event AS (SELECT * FROM pg_class WHERE oid = to_regclass(%(table)s))
-    SELECT 'you are not its owner, ' || pg_get_userbyid(relowner) FROM event
-    WHERE NOT pg_has_role(relowner, 'USAGE')
-    UNION ALL SELECT 'you may not create tables in its schema, ' || relnamespace::regnamespace FROM event
-    WHERE NOT has_schema_privilege(relnamespace, 'CREATE')
-    UNION ALL SELECT 'it is no plain table, and not partitioned by ranges of id alone' FROM event
-    WHERE relkind <> 'r' AND pg_get_partkeydef(oid) IS DISTINCT FROM 'RANGE (id)'
-    UNION ALL SELECT 'row level security' FROM event WHERE relrowsecurity
-    UNION ALL SELECT 'id is no identity column' FROM event JOIN pg_attribute ON attrelid = oid
-    WHERE attname = 'id' AND attidentity = ''
-    UNION ALL SELECT 'its sequence has a cache, goes down, or begins anew' FROM pg_sequence
-    WHERE seqrelid = pg_get_serial_sequence(%(table)s, 'id')::regclass
-        AND (seqcache > 1 OR seqincrement < 1 OR seqcycle)
-    UNION ALL SELECT concat_ws(
-        ' ', CASE WHEN indisvalid THEN 'unique' ELSE 'invalid' END, 'index', indexrelid::regclass
-    )
-    FROM pg_index JOIN event ON indrelid = oid WHERE NOT indisprimary AND (indisunique OR NOT indisvalid)
-    UNION ALL SELECT 'it inherits from ' || inhparent::regclass FROM pg_inherits JOIN event ON inhrelid = oid
-    UNION ALL SELECT DISTINCT pg_describe_object(classid, objid, objsubid)
-    FROM event JOIN pg_depend ON refclassid = 'pg_class'::regclass AND refobjid = event.oid
-        OR refclassid = 'pg_type'::regclass AND refobjid = event.reltype
-    LEFT JOIN pg_class child ON classid = 'pg_class'::regclass AND objid = child.oid
-    LEFT JOIN pg_constraint ON classid = 'pg_constraint'::regclass AND objid = pg_constraint.oid
-    LEFT JOIN pg_trigger ON classid = 'pg_trigger'::regclass AND objid = pg_trigger.oid
-    WHERE classid NOT IN ('pg_type'::regclass, 'pg_attrdef'::regclass, 'pg_statistic_ext'::regclass)
-        AND objid <> event.oid  -- a partitioned table's column and the table itself
-        AND coalesce(child.relkind NOT IN ('i', 'I', 'S', 't') AND NOT child.relispartition, true)
-        AND coalesce(conrelid <> event.oid OR contype NOT IN ('p', 'n', 'c'), true)
-        AND NOT coalesce(tgisinternal, false)
 """

@@ -15,7 +15,7 @@ EXAMPLES: Final = "90d, 12h, 2w, 6m (months), 2y or P1Y6M"
 _SHORT = re.compile("[0-9]+[hdwmy]")
 _ISO = re.compile(
     """
-    P (?=.)    (?: (?P<years>[0-9]{1,9}) Y)?   (?: (?P<months>[0-9]{1,9}) M)?
+    P          (?: (?P<years>[0-9]{1,9}) Y)?   (?: (?P<months>[0-9]{1,9}) M)?
                (?: (?P<weeks>[0-9]{1,9}) W)?   (?: (?P<days>[0-9]{1,9}) D)?
     (?:T (?=.) (?: (?P<hours>[0-9]{1,9}) H)?   (?: (?P<minutes>[0-9]{1,9}) M)?
                (?: (?P<seconds>[0-9]{1,9}) S)? )?

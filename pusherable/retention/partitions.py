@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -151,8 +151,7 @@ def alone(using: str, tables: str, work: Callable[[CursorWrapper], T], *, patien
 
     If others do not make way in time, it raises PartitionError that names them.
     """
-    deadline, pause = time.monotonic() + (PATIENCE if patience is None else patience), 0.1
-    while True:
+    for _attempt in patiently(PATIENCE if patience is None else patience):
         try:
             with transaction.atomic(using=using), connections[using].cursor() as cursor:
                 # For this lock no insert waits, and PostgreSQL ends an autovacuum that is in its way.
@@ -164,8 +163,16 @@ def alone(using: str, tables: str, work: Callable[[CursorWrapper], T], *, patien
         except OperationalError as error:
             if _sqlstate(error) not in _NO_LOCK:
                 raise
-            if time.monotonic() > deadline:
-                raise PartitionError(who_is_in_the_way(using)) from error
+    raise PartitionError(who_is_in_the_way(using))
+
+
+def patiently(seconds: float) -> Iterator[None]:
+    """Yields at once, and again after pauses that grow, until the time is over."""
+    deadline, pause = time.monotonic() + seconds, 0.1
+    while True:
+        yield
+        if time.monotonic() > deadline:
+            return
         time.sleep(pause)
         pause = min(2 * pause, 5)
 
@@ -254,8 +261,7 @@ def _sqlstate(error: Exception) -> str | None:
     return getattr(error.__cause__, "sqlstate", None) or getattr(error.__cause__, "pgcode", None)
 
 
-_BOUNDS: Final = """
-    SELECT part.oid::regclass::text, pg_get_expr(part.relpartbound, part.oid)
+_BOUNDS: Final = """SELECT part.oid::regclass::text, pg_get_expr(part.relpartbound, part.oid)
     FROM pg_inherits JOIN pg_class part ON part.oid = inhrelid WHERE inhparent = to_regclass(%(table)s)
     UNION ALL SELECT conname, pg_get_constraintdef(oid)
     FROM pg_constraint WHERE conrelid = to_regclass(%(table)s) AND conname = %(bound)s

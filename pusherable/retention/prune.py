@@ -3,23 +3,19 @@
 import datetime as dt
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from operator import attrgetter
 from typing import Any, Final
 
 from django.db import Error, connections, transaction
-from django.db.models import BooleanField, Exists, Max, Model, OuterRef, Q, QuerySet, Subquery
-from django.db.models.expressions import RawSQL
-from django.utils.functional import cached_property
+from django.db.models import Exists, Max, Model, OuterRef, Q, QuerySet
 
 from pusherable.delivery.worker import Worker
 from pusherable.models import AccessEvent, Delivery
 from pusherable.retention import partitions
 from pusherable.retention.archive import COLUMNS, Archive
-from pusherable.retention.policy import Policy
-
-#: A place in the order of the walk: the time and the id of an event.
-Mark = tuple[dt.datetime, int]
+from pusherable.retention.expired import Expired, Window
 
 #: Deletes the rows with these keys: by a join, since a list of thousands takes long to parse and to plan.
 _BY_KEYS: Final = {
@@ -28,10 +24,6 @@ _BY_KEYS: Final = {
     "ON {key} = given.one",
     "sqlite": "DELETE FROM {table} WHERE {key} IN (SELECT value FROM JSON_EACH(%s))",
 }
-#: The bounds of a window, places in the order of the walk. The second half of each says it all, but MySQL
-#: finds its way by the first.
-_AFTER: Final = "occurred_at >= %s AND (occurred_at, id) > (%s, %s)"
-_UNTIL: Final = "occurred_at <= %s AND (occurred_at, id) <= (%s, %s)"
 #: SQLite has one lock, which a batch holds for about so many seconds. The first batch is so large.
 HOLD, FIRST = 0.04, 500
 #: Seconds between two batches there. Who waits for the lock looks for it every 25 ms at first, and then less
@@ -40,18 +32,17 @@ GAP = 0.03
 
 
 class Prune(Worker):
-    """Deletes the expired ones of `events`, a batch at a time.
+    """Deletes what has expired, a batch at a time.
 
-        prune = Prune(AccessEvent.objects.filter(action="view"), Policy.older_than("90d", timezone.now()))
+        policy = Policy.older_than("90d", timezone.now())
+        prune = Prune(Expired(AccessEvent.objects.filter(action="view"), policy))
         for _batch in prune:
             print(prune.deleted, prune.reached)
 
-    Of each object, the newest `keep_last` of `events` stay however old they are. What has still to be sent
-    stays too, unless `include_undelivered`. With an archive, no event is deleted before it stands there.
-
     A batch has at most `batch_size` events, and begins where the one before it ended: from the first event
     each time, it would walk over all that the others have deleted. Between two of them are `pause` seconds.
-    Each is a transaction, so that an error or a kill leaves whole batches.
+    Each is a transaction, so that an error or a kill leaves whole batches. With an archive, no event is
+    deleted before it stands there.
 
     Where the table is partitioned, a partition in which everything has expired is dropped, however large it
     is, and new partitions are added ahead.
@@ -59,21 +50,19 @@ class Prune(Worker):
 
     def __init__(
         self,
-        events: QuerySet[AccessEvent],
-        policy: Policy,
+        expired: Expired,
         *,
-        keep_last: int | None = None,
-        include_undelivered: bool = False,
         batch_size: int = 10_000,
         pause: float = 0,
         archive: Archive | None = None,
     ) -> None:
         super().__init__()
-        self.using = events.db
+        self.using = expired.using
         self.deleted = 0
         self.batches = 0
         self.reached: dt.datetime | None = None  # what had expired by then is gone
-        self.is_complete = False
+        self.is_complete = expired.is_empty
+        self._expired = expired
         self._connection = connections[self.using]
         self._is_sqlite = self._connection.vendor == "sqlite"
         self._size = min(batch_size, FIRST) if self._is_sqlite else batch_size
@@ -81,26 +70,9 @@ class Prune(Worker):
         self._between = pause
         self._held = 0.0  # for how many seconds the last DELETE held its locks
         self._archive = archive
-        self._latest = policy.latest
-        self._table = self._connection.ops.quote_name(AccessEvent._meta.db_table)
-        self._all = AccessEvent.objects.using(self.using).order_by()
-        self._queue = Delivery.objects.using(self.using).order_by()
-        has_delivery = Exists(self._queue.filter(event=OuterRef("pk")))
-        self._expired = events.order_by().filter(policy.expired)
-        if keep_last is not None:
-            same = events.filter(object_type=OuterRef("object_type"), object_pk=OuterRef("object_pk"))
-            first_kept = same.order_by("-pk").values("pk")[keep_last - 1 : keep_last]
-            self._expired = self._expired.filter(pk__lt=Subquery(first_kept))  # NULL where there are fewer
-        self._old = self._expired  # sent or not
-        if not include_undelivered:
-            self._expired = self._expired.filter(~has_delivery)
-        query, features = self._expired.query, self._connection.features
-        self._by_keys = (
-            archive is not None  # the same question might have another answer a moment later
-            or (keep_last is not None and not features.delete_can_self_reference_subquery)
-            or len(query.alias_map) > 1  # a condition on another table
-            or query.is_empty()
-        )
+        # MySQL would walk through the whole table for each batch.
+        can_look = self._connection.features.delete_can_self_reference_subquery
+        self._by_keys = expired.looks_into_itself and not can_look
 
     def __iter__(self) -> Iterator[None]:
         """Yields after every batch that has deleted something. Ends when all are gone, or after `stop`."""
@@ -111,16 +83,6 @@ class Prune(Worker):
                     self.batches += 1
                     yield
 
-    def count(self) -> int:
-        """How many would be deleted now."""
-        windows = self._windows()
-        return sum(self._expired.filter(_condition(sql, params)).count() for sql, params, _end in windows)
-
-    def count_undelivered(self) -> int:
-        """How many would go but for being undelivered; or, with `include_undelivered`, go nevertheless."""
-        expired = self._old.filter(pk=OuterRef("event_id"))
-        return self._queue.filter(Exists(expired)).count()  # by way of the queue, which is the smaller table
-
     def _go(self) -> Iterator[int]:
         """The number of events that each step has deleted, which may be none."""
         if partitions.is_partitioned(self.using):
@@ -129,59 +91,28 @@ class Prune(Worker):
                 yield self._drop(partition)
                 if self._stopped:
                     return
-        for window, params, end in self._windows():
-            deleted = self._delete(window, params)
-            self.reached = end[0] if end else self._latest
-            if end is None:
+        for window in self._expired.windows(lambda: self._size):
+            deleted = self._delete(window)
+            self.reached = self._expired.moment(window)
+            if window.end is None:
                 self._delete_orphans()
                 self.is_complete = True
             yield deleted
-            if end:
+            if window.end is not None:
                 self._rest(after_work=bool(deleted))
             if self._stopped:
                 return
 
-    def _windows(self) -> Iterator[tuple[str, list[Any], Mark | None]]:
-        """The events before `latest`, so many at a time, as a condition with its parameters.
-
-        The third is where the window ends; None for the last one. By time and not by id: events need not have
-        been recorded in the order in which they occurred.
-        """
-        adapted = self._connection.ops.adapt_datetimefield_value
-        marks = self._all.order_by("occurred_at", "pk").values_list("occurred_at", "pk")
-        sql = "occurred_at < %s"
-        params: list[Any] = [adapted(self._latest)]
-        while True:
-            rest = marks.filter(_condition(sql, params))
-            end: Mark | None = next(iter(rest[self._size - 1 : self._size]), None)
-            if end is None:
-                yield sql, params, None
-                return
-            place = [adapted(end[0]), adapted(end[0]), end[1]]
-            yield f"{sql} AND {_UNTIL}", params + place, end
-            sql, params = f"occurred_at < %s AND {_AFTER}", [params[0], *place]
-
-    def _delete(self, window: str, params: list[Any]) -> int:
+    def _delete(self, window: Window) -> int:
+        if self._archive is not None:
+            rows = self._expired.rows(window)
+            self._archive.write(list(map(attrgetter(*COLUMNS), rows)))
+            # No others: the same question might have another answer by now.
+            return self._delete_keys(AccessEvent, "id", [row.pk for row in rows])
         if self._by_keys:
-            return self._delete_found(self._expired.filter(_condition(window, params)))
+            return self._delete_keys(AccessEvent, "id", self._expired.keys(window))
         # Not `delete()`: receivers that another app connects for every model would make it load each row.
-        expired, values = self._where
-        sql = f"DELETE FROM {self._table} WHERE {expired} AND {window}"  # noqa: S608
-        return self._execute(sql, [*values, *params])
-
-    @cached_property
-    def _where(self) -> tuple[str, Sequence[Any]]:
-        """What has expired, compiled once: for every batch anew, that takes a tenth of the whole time."""
-        query = self._expired.query
-        sql, params = query.get_compiler(self.using).compile(query.where)
-        return sql, params
-
-    def _delete_found(self, rows: QuerySet[AccessEvent]) -> int:
-        columns = COLUMNS if self._archive is not None else ("id",)
-        found = list(rows.order_by("pk").values_list(*columns))
-        if found and self._archive is not None:
-            self._archive.write(found)
-        return self._delete_keys(AccessEvent, "id", [row[0] for row in found])
+        return self._execute(*self._expired.statement("DELETE FROM", window))
 
     def _delete_keys(self, model: type[Model], column: str, keys: list[int]) -> int:
         quote = self._connection.ops.quote_name
@@ -201,29 +132,27 @@ class Prune(Worker):
 
     def _delete_orphans(self) -> None:
         """Deliveries of events that are gone."""
-        event = self._all.filter(pk=OuterRef("event_id"))
+        event = AccessEvent.objects.filter(pk=OuterRef("event_id"))
         # In two steps: MySQL's DELETE waits for new deliveries, and then does not see their new events.
-        orphans = self._queue.filter(~Exists(event)).values_list("event_id", flat=True)
+        orphans = Delivery.objects.using(self.using).filter(~Exists(event)).values_list("event_id", flat=True)
         while keys := list(orphans[: self._batch_size]):
             self._delete_keys(Delivery, "event_id", keys)
 
     def _drop(self, partition: partitions.Partition) -> int:
         """Drop the partition if nothing in it stays; returns how many events went with it."""
-        rows = (
-            Q(pk__lt=partition.high)
-            if partition.low is None
-            else Q(pk__gte=partition.low, pk__lt=partition.high)
-        )
-        newest = self._all.filter(rows).aggregate(newest=Max("occurred_at"))["newest"]
-        if newest is not None and newest >= self._latest:
+        least = -(2**63) if partition.low is None else partition.low
+        ids = Q(pk__gte=least, pk__lt=partition.high)
+        events = AccessEvent.objects.using(self.using).order_by().filter(ids)
+        newest = events.aggregate(newest=Max("occurred_at"))["newest"]
+        if newest is not None and newest >= self._expired.latest:
             return 0
         with transaction.atomic(using=self.using):
             partitions.freeze(self.using, partition)
-            total = self._all.filter(rows).count()
-            if total != self._expired.filter(rows).count():
+            total = events.count()
+            if total != self._expired.events.filter(ids).count():
                 return 0
             if self._archive is not None:
-                self._copy(self._all.filter(rows), self._archive)
+                self._copy(events, self._archive)
             partitions.drop(self.using, partition)
         self.reached = newest
         return total
@@ -264,7 +193,3 @@ class Prune(Worker):
         finally:
             with suppress(Error), self._connection.cursor() as cursor:
                 cursor.execute("RESET synchronous_commit")
-
-
-def _condition(sql: str, params: Sequence[Any]) -> RawSQL:
-    return RawSQL(sql, params, BooleanField())  # noqa: S611  # nothing in it comes from outside

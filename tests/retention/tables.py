@@ -76,6 +76,11 @@ def is_as_migrate_made_it():
     return not left and query(f"SELECT relkind FROM pg_class WHERE oid = '{TABLE}'::regclass") == [("r",)]
 
 
+def properties():
+    """All that is set on the table, its columns, its indexes and its sequence."""
+    return query(_PROPERTIES)
+
+
 @contextmanager
 def session():
     """A second session with the database, in a transaction that the test ends."""
@@ -116,10 +121,13 @@ class Running:
     def is_over(self):
         return not self._thread.is_alive()
 
-    def end(self):
-        """Wait for it, and let its error out."""
+    def wait(self):
         self._thread.join(60)
         assert self.is_over
+
+    def end(self):
+        """Wait for it, and let its error out."""
+        self.wait()
         if self.error is not None:
             raise self.error
 
@@ -151,3 +159,70 @@ def writing(count=3):
                 thread.end()
     for thread in threads:
         thread.end()
+
+
+@contextmanager
+def at(pattern, action):
+    """Before a statement that changes the schema and contains this pattern, PL/pgSQL's `action` is done."""
+    query(
+        "CREATE SEQUENCE IF NOT EXISTS steps; ALTER SEQUENCE steps RESTART; "
+        "CREATE FUNCTION at_change() RETURNS event_trigger LANGUAGE plpgsql AS $at$ BEGIN "
+        f"IF current_query() ~ '{pattern}' THEN {action}; END IF; END $at$"
+    )
+    query("CREATE EVENT TRIGGER at_change ON ddl_command_start EXECUTE FUNCTION at_change()")
+    try:
+        yield
+    finally:
+        query("DROP EVENT TRIGGER at_change; DROP FUNCTION at_change(); DROP SEQUENCE steps")
+
+
+@contextmanager
+def stopped_at(pattern, work, *arguments):
+    """Yields while `work`, in another thread, stands before such a statement; then it goes on to its end."""
+    with at(pattern, "WHILE NOT pg_try_advisory_xact_lock(77) LOOP PERFORM pg_sleep(0.01); END LOOP"):
+        query("SELECT pg_advisory_lock(77)")
+        running = Running(work, *arguments)
+        try:
+            soon(
+                lambda: (
+                    running.is_over or query("SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
+                )
+            )
+            yield running
+        finally:
+            query("SELECT pg_advisory_unlock(77)")
+            running.wait()
+    running.end()
+
+
+_PRIVILEGES = """
+    (SELECT array_agg(one::text ORDER BY one::text) FROM aclexplode(coalesce(
+        relacl, acldefault(translate(relkind::text, 'pS', 'rs')::"char", relowner)
+    )) one)::text
+"""
+_PROPERTIES = f"""
+    SELECT 'table', pg_get_userbyid(relowner), {_PRIVILEGES}, obj_description(oid, 'pg_class')
+    FROM pg_class WHERE oid = '{TABLE}'::regclass
+    UNION ALL
+    SELECT 'column ' || row_number() OVER (ORDER BY attnum),
+        attname || ' ' || format_type(atttypid, atttypmod),
+        concat_ws(' ', attnotnull, attstorage, attcompression, attidentity, attcollation::regcollation,
+            pg_get_expr(adbin, adrelid), attacl),
+        col_description(attrelid, attnum)
+    FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+    WHERE attrelid = '{TABLE}'::regclass AND attnum > 0 AND NOT attisdropped
+    UNION ALL
+    SELECT 'index', relname, replace(pg_get_indexdef(oid), ' ONLY ', ' '), obj_description(oid, 'pg_class')
+    FROM pg_class JOIN pg_index ON indexrelid = oid WHERE indrelid = '{TABLE}'::regclass
+    UNION ALL
+    SELECT 'constraint', conname, pg_get_constraintdef(oid), obj_description(oid, 'pg_constraint')
+    FROM pg_constraint WHERE conrelid = '{TABLE}'::regclass
+    UNION ALL
+    SELECT 'sequence', pg_get_userbyid(relowner), {_PRIVILEGES}, obj_description(oid, 'pg_class')
+    FROM pg_class WHERE oid = '{TABLE}_id_seq'::regclass
+    UNION ALL
+    SELECT 'sequence', concat_ws(' ', seqstart, seqincrement, seqmin, seqmax, seqcache), seqcycle::text,
+        pg_get_serial_sequence('{TABLE}', 'id')
+    FROM pg_sequence WHERE seqrelid = '{TABLE}_id_seq'::regclass
+    ORDER BY 1, 2, 3
+"""

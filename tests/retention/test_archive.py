@@ -4,69 +4,28 @@ import datetime as dt
 import gzip
 import hashlib
 import json
-import resource
 import stat
-from contextlib import contextmanager
 
 import pytest
+from django.utils import timezone
 
 from pusherable.models import AccessEvent
 from pusherable.retention.archive import COLUMNS, Archive, ArchiveError, Manifest, read
-from tests.retention.conftest import LONG_AGO
+from tests.retention.archives import (
+    AWKWARD,
+    change,
+    contents,
+    files_up_to,
+    manifest_of,
+    names,
+    noise,
+    refused,
+    row,
+    rows_of,
+    synced,
+)
 
-#: What is hard to write down, or to read again.
-AWKWARD = {
-    "lines": 'one\ntwo\r\nthree\u2028four\x85five "six" \\n',
-    "nul": "a\0b",
-    "words": "Grüße, 世界, 🧵",
-    "half of a pair": "\ud83e",
-    "numbers": [0, -1, 2**63, 10**40, 0.1, 1e300, -0.0, 1.0],
-    "nothing": [None, True, False, "", {}, []],
-    "nested": {"a": [{"b": [[{"c": "d"}]]}]},
-}
-
-
-def row(pk=1, **fields):
-    values = {
-        "id": pk,
-        "occurred_at": LONG_AGO + dt.timedelta(seconds=pk % 3600),
-        "action": "view",
-        "object_type": "testapp.poll",
-        "object_pk": "17",
-        "object_repr": "Poll",
-        "user_pk": "1",
-        "username": "ada",
-        "remote_addr": "192.0.2.1",
-        "request_id": "",
-        "context": {},
-        "snapshot": {},
-        "changes": {},
-        "channels": [],
-    } | fields
-    return [values[name] for name in COLUMNS]
-
-
-def rows_of(path):
-    return [[getattr(event, name) for name in COLUMNS] for chunk in read(path) for event in chunk]
-
-
-def contents(directory):
-    return {path.name: path.read_bytes() for path in directory.iterdir()}
-
-
-def names(directory):
-    return sorted(path.name.partition(".")[2] for path in directory.iterdir())
-
-
-@contextmanager
-def files_up_to(size):
-    """No file may become larger, as on a disk that is full."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+__all__ = ["synced"]
 
 
 @pytest.fixture
@@ -87,10 +46,6 @@ def written(archive):
     archive.write([row(3), row(4), row(5)])
     archive.close()
     return archive.path
-
-
-def manifest_of(path):
-    return path.with_name(path.name.partition(".")[0] + ".manifest.json")
 
 
 # Writing
@@ -136,8 +91,9 @@ def test_numbers_stay_what_they_are(archive):
 def test_a_project_without_time_zones(archive, settings, local, utc):
     settings.USE_TZ, settings.TIME_ZONE = False, "Europe/Berlin"
     moment = dt.datetime.fromisoformat(local)
-    archive.write([row(1, occurred_at=moment)])
-    assert rows_of(archive.path) == [row(1, occurred_at=moment)]
+    with timezone.override("Asia/Tokyo"):  # that of a user
+        archive.write([row(1, occurred_at=moment)])
+        assert rows_of(archive.path) == [row(1, occurred_at=moment)]
     settings.USE_TZ = True
     ((event,),) = read(archive.path)
     assert event.occurred_at == dt.datetime.fromisoformat(utc)
@@ -219,12 +175,21 @@ def test_a_directory_that_was_there_stays_as_it_is(directory):
     assert stat.S_IMODE(directory.stat().st_mode) == 0o750
 
 
+def test_it_is_on_the_disk_before_anything_is_deleted(archive, directory, synced):
+    directory.mkdir()
+    archive.write([row(1)])
+    assert synced == ["jsonl.gz", "manifest.json.part", "archive"]
+    archive.write([row(2)])
+    assert synced[3:] == synced[:3]
+
+
+def test_a_new_directory_is_on_the_disk_too(tmp_path, synced):
+    with Archive(tmp_path / "old" / "new", using="default") as archive:
+        archive.write([row(1)])
+    assert synced == [tmp_path.name, "old", "jsonl.gz", "manifest.json.part", "new"]
+
+
 # When writing fails
-
-
-def noise(count=200):
-    """What cannot be compressed much."""
-    return hashlib.shake_256(b"noise").hexdigest(count * 10)
 
 
 def test_a_full_disk_leaves_what_was_there(archive, directory):
@@ -293,19 +258,6 @@ def test_a_file_may_be_named_by_its_manifest(written):
 
 
 # Refusing what is not what it has to be
-
-
-def change(path, **values):
-    manifest = json.loads(manifest_of(path).read_bytes())
-    manifest_of(path).write_text(json.dumps(manifest | values))
-
-
-def refused(path):
-    """Why a file cannot be read."""
-    with pytest.raises(ArchiveError) as info:
-        list(read(path))
-    assert path.name.partition(".")[0] in str(info.value)
-    return str(info.value)
 
 
 def test_every_flipped_byte_is_found(written):

@@ -10,7 +10,7 @@ import pytest
 
 from pusherable.retention import archive as archives
 from pusherable.retention.archive import COLUMNS, JSON_COLUMNS, Archive, ArchiveError, Manifest, read
-from tests.retention.test_archive import (
+from tests.retention.archives import (
     AWKWARD,
     change,
     contents,
@@ -20,7 +20,10 @@ from tests.retention.test_archive import (
     refused,
     row,
     rows_of,
+    synced,
 )
+
+__all__ = ["synced"]
 
 
 @pytest.fixture
@@ -82,6 +85,13 @@ def test_the_file_takes_the_place_of_the_json_lines(written):
     assert (manifest.format, manifest.events, manifest.first_id, manifest.last_id) == ("parquet", 5, 1, 5)
 
 
+def test_it_is_on_the_disk_before_the_json_lines_go(archive, synced, tmp_path):
+    archive.write([row(1)])
+    synced.clear()
+    archive.close()
+    assert synced == ["parquet.part", tmp_path.name, "manifest.json.part", tmp_path.name]
+
+
 def test_it_can_be_read_again(archive):
     rows = [row(1), row(2, snapshot=AWKWARD, object_repr=AWKWARD["lines"])]
     archive.write(rows)
@@ -137,8 +147,10 @@ def test_without_pyarrow_it_cannot_be_restored(written, monkeypatch):
 def test_a_full_disk_leaves_the_json_lines(archive, tmp_path):
     archive.write([row(1, snapshot={"noise": noise(2000)})])
     before = contents(tmp_path)
-    with files_up_to(5000), pytest.raises(OSError, match="File too large"):
+    with files_up_to(5000), pytest.raises(ArchiveError) as info:
         archive.close()
+    assert f"{archive.path} stays as it is, since it cannot be turned into Parquet: " in str(info.value)
+    assert "File too large" in str(info.value)
     assert contents(tmp_path) == before
     assert [event.pk for chunk in read(archive.path) for event in chunk] == [1]
 

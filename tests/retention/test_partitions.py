@@ -308,7 +308,7 @@ def test_requests_get_in_between_two_attempts_to_drop(divided, monkeypatch):
         query(f"SELECT FROM {TABLE}", on=other)
         dropping = Running(drop, "default", first)
         soon(is_waited_for)
-        query("SET statement_timeout TO '5s'")
+        query("SET statement_timeout TO '1500ms'")
         ids = [record() for _ in range(5)]
         query("RESET statement_timeout")
         assert not dropping.is_over

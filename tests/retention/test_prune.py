@@ -1,16 +1,20 @@
 """What goes, what stays, and how it goes."""
 
 import datetime as dt
+import queue
+import threading
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models.signals import post_delete, pre_delete
 from django.test.utils import CaptureQueriesContext
 
 from pusherable.delivery.replay import Replay
 from pusherable.models import AccessEvent, Delivery
+from pusherable.recording import record_access
 from pusherable.retention import prune as module
 from pusherable.retention.archive import COLUMNS
+from pusherable.retention.expired import Expired
 from pusherable.retention.policy import Policy
 from pusherable.retention.prune import Prune
 from tests.retention.conftest import LONG_AGO, NOW
@@ -35,7 +39,10 @@ class Shelf:
 
 
 def run(policy, events=None, **options):
-    prune = Prune(AccessEvent.objects.all() if events is None else events, policy, **options)
+    chosen = {name: options.pop(name) for name in ("keep_last", "include_undelivered") if name in options}
+    prune = Prune(
+        Expired(AccessEvent.objects.all() if events is None else events, policy, **chosen), **options
+    )
     for _batch in prune:
         pass
     return prune
@@ -105,7 +112,7 @@ def test_what_has_still_to_be_sent_stays(log, keys, ninety_days):
     log(2, status="delivered")
     prune = run(ninety_days)
     assert prune.deleted == 2
-    assert prune.count_undelivered() == 4
+    assert Expired(AccessEvent.objects.all(), ninety_days).count_undelivered() == 4
     assert keys() == kept
     assert Delivery.objects.count() == 4
 
@@ -174,9 +181,7 @@ def test_without_time_zones(log, keys, settings):
 
 def test_the_count_is_what_would_go(log, keys, ninety_days):
     there = log(7) + log(2, status="pending") + log(3, age=1)
-    for size in (1, 3, 100):
-        prune = Prune(AccessEvent.objects.all(), ninety_days, batch_size=size, keep_last=2)
-        assert prune.count() == 7
+    assert Expired(AccessEvent.objects.all(), ninety_days, keep_last=2).count() == 7
     assert keys() == there
 
 
@@ -186,7 +191,7 @@ def test_the_count_is_what_would_go(log, keys, ninety_days):
 def test_each_batch_begins_where_the_last_one_ended(log, ninety_days, monkeypatch):
     monkeypatch.setattr(module, "FIRST", 10)
     log(35)
-    prune = Prune(AccessEvent.objects.all(), ninety_days, batch_size=10)
+    prune = Prune(Expired(AccessEvent.objects.all(), ninety_days), batch_size=10)
     reached = [prune.reached for _batch in prune]
     assert [moment - LONG_AGO for moment in reached[:3]] == [dt.timedelta(seconds=s) for s in (9, 19, 29)]
     assert reached[3:] == [NOW - dt.timedelta(days=90)]
@@ -230,7 +235,7 @@ def test_receivers_for_every_model_cost_nothing(log, ninety_days, signal):
 
 def test_it_ends_after_the_batch_in_hand(log, keys, ninety_days):
     there = log(9)
-    prune = Prune(AccessEvent.objects.all(), ninety_days, batch_size=3)
+    prune = Prune(Expired(AccessEvent.objects.all(), ninety_days), batch_size=3)
     for _batch in prune:
         prune.stop()
     assert (prune.deleted, prune.is_complete) == (3, False)
@@ -239,7 +244,7 @@ def test_it_ends_after_the_batch_in_hand(log, keys, ninety_days):
 
 def test_complete_even_if_the_last_batch_is_the_last_that_was_wanted(log, ninety_days):
     log(3)
-    prune = Prune(AccessEvent.objects.all(), ninety_days, batch_size=5)
+    prune = Prune(Expired(AccessEvent.objects.all(), ninety_days), batch_size=5)
     for _batch in prune:
         prune.stop()
     assert prune.is_complete
@@ -247,7 +252,7 @@ def test_complete_even_if_the_last_batch_is_the_last_that_was_wanted(log, ninety
 
 def test_a_long_pause_ends_with_stop(log, ninety_days):
     log(9)
-    prune = Prune(AccessEvent.objects.all(), ninety_days, batch_size=3, pause=3600)
+    prune = Prune(Expired(AccessEvent.objects.all(), ninety_days), batch_size=3, pause=3600)
     for _batch in prune:
         prune.stop()  # or this would wait for an hour
     assert prune.batches == 1
@@ -303,7 +308,7 @@ def test_what_does_not_get_there_stays(log, keys, ninety_days):
             raise OSError("No space left on device")
 
     shelf.then = fail
-    prune = Prune(AccessEvent.objects.all(), ninety_days, archive=shelf, batch_size=3)
+    prune = Prune(Expired(AccessEvent.objects.all(), ninety_days), archive=shelf, batch_size=3)
     with pytest.raises(OSError, match="No space left"):
         list(prune)
     assert prune.deleted == 3
@@ -336,3 +341,53 @@ def test_a_replay_in_between_finds_nothing_to_send(log, keys, ninety_days):
     assert shelf.keys == gone
     assert keys() == []
     assert not Delivery.objects.exists()
+
+
+# Beside others
+
+
+def test_requests_record_between_the_batches(log, keys, ninety_days, poll, woken):
+    log(30)
+    recorded, go_on = [], threading.Event()
+    one_more = queue.SimpleQueue()
+
+    def record():
+        while not go_on.is_set():
+            recorded.append(record_access(poll, "view").pk)
+            one_more.put(None)
+        connection.close()
+
+    writer = threading.Thread(target=record)
+    writer.start()
+    try:
+        for _batch in Prune(Expired(AccessEvent.objects.all(), ninety_days), batch_size=10):
+            while not one_more.empty():
+                one_more.get()
+            one_more.get(timeout=30)
+    finally:
+        go_on.set()
+        writer.join()
+    assert keys() == recorded
+
+
+@pytest.mark.skipif("connection.vendor == 'sqlite'", reason="There, whoever writes has the whole database")
+@pytest.mark.parametrize("options", [{}, {"keep_last": 1}, {"archive": Shelf()}], ids=str)
+def test_no_lock_of_a_batch_is_in_the_way_of_an_insert(log, keys, ninety_days, poll, options, woken):
+    """Not even while its transaction lasts, which here is as long as the insert takes."""
+    log(30, object_pk=str(poll.pk))
+    recorded = []
+
+    def record():
+        with connection.cursor() as cursor:
+            wait = {"postgresql": "lock_timeout = '5s'", "mysql": "innodb_lock_wait_timeout = 5"}
+            cursor.execute(f"SET {wait[connection.vendor]}")
+        recorded.append(record_access(poll, "view").pk)
+        connection.close()
+
+    with transaction.atomic():
+        run(ninety_days, batch_size=10, **options)
+        writer = threading.Thread(target=record)
+        writer.start()
+        writer.join()
+    assert len(recorded) == 1
+    assert keys()[-1:] == recorded

@@ -8,6 +8,7 @@ from pusherable.models import AccessEvent, Delivery
 from pusherable.retention import partitions
 from pusherable.retention.archive import Archive, Manifest
 from pusherable.retention.conversion import convert, revert
+from pusherable.retention.expired import Expired
 from pusherable.retention.prune import Prune
 
 pytestmark = [
@@ -35,7 +36,10 @@ def bounds():
 
 
 def run(policy, events=None, **options):
-    prune = Prune(AccessEvent.objects.all() if events is None else events, policy, **options)
+    chosen = {name: options.pop(name) for name in ("keep_last", "include_undelivered") if name in options}
+    prune = Prune(
+        Expired(AccessEvent.objects.all() if events is None else events, policy, **chosen), **options
+    )
     for _batch in prune:
         pass
     return prune

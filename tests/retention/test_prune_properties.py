@@ -2,7 +2,10 @@
 
 import datetime as dt
 from collections import Counter
+from contextlib import nullcontext
+from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -13,10 +16,16 @@ from hypothesis import strategies as st
 
 from pusherable.filters import AccessEventFilter
 from pusherable.models import AccessEvent, Delivery
+from pusherable.retention import partitions
 from pusherable.retention import prune as module
 from pusherable.retention.archive import Archive, read
+from pusherable.retention.conversion import convert
+from pusherable.retention.expired import Expired
 from pusherable.retention.policy import Policy
 from pusherable.retention.prune import Prune
+from tests.retention.tables import ONLY_POSTGRESQL, table
+
+__all__ = ["table"]
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -37,6 +46,22 @@ def reference(events, limits, matches, keep_last):
     return expired
 
 
+@dataclass
+class Run:
+    """A log, a moment, and a prune."""
+
+    now: dt.datetime
+    rows: list[dict[str, Any]]
+    policy: (
+        str | int | dict[str, str | None]
+    )  # --older-than: a duration, or a date so many days ago; the setting
+    filters: dict[str, str]
+    keep_last: int | None
+    include_undelivered: bool
+    batch_size: int
+    is_archived: bool
+
+
 # There are few values, so that filters find something, objects have many events, and many events one moment:
 # the one at which they expire, or a tick to either side. Some of them lie in the future.
 durations = st.sampled_from(sorted(AGES))
@@ -51,8 +76,9 @@ rows = st.fixed_dictionaries(
         "queue": st.sampled_from([None, None, None, "pending", "failed"]),
     }
 )
-#: For --older-than: a duration, or the date so many days ago.
-cutoffs = durations | st.integers(0, 25)
+repeated = st.tuples(st.lists(rows, min_size=1, max_size=2), st.integers(1, 5)).map(
+    lambda pair: pair[0] * pair[1]
+)
 rules = st.dictionaries(
     st.sampled_from(["view", "updated", "testapp.poll", "testapp.Page", "gone.Thing", "*"]),
     st.none() | durations,
@@ -65,48 +91,92 @@ filters = st.fixed_dictionaries(
         "user": st.sampled_from(["ada", "1", "pk:1"]),
     },
 )
-#: Often midnight, at which the dates begin.
-clocks = st.datetimes(dt.datetime(2000, 1, 1), dt.datetime(2100, 1, 1), timezones=st.just(dt.UTC))  # noqa: DTZ001
-clocks |= st.dates(dt.date(2000, 1, 1), dt.date(2100, 1, 1)).map(
-    lambda day: dt.datetime.combine(day, dt.time(), dt.UTC)
+days = st.dates(dt.date(2000, 1, 1), dt.date(2100, 1, 1))
+runs = st.builds(
+    Run,
+    # Often midnight, at which dates begin.
+    now=st.builds(dt.datetime.combine, days, st.just(dt.time()) | st.times(), st.just(dt.UTC)),
+    rows=st.lists(rows, min_size=15, max_size=30)
+    | st.lists(repeated, max_size=8).map(lambda parts: list(chain.from_iterable(parts))),
+    policy=rules | durations | st.integers(0, 25),
+    filters=st.just({}) | filters,
+    keep_last=st.none() | st.integers(1, 4),
+    include_undelivered=st.booleans(),
+    batch_size=st.integers(1, 7) | st.just(10_000),
+    is_archived=st.booleans(),
 )
 
 
 @pytest.fixture
-def at_once(monkeypatch):
-    """On SQLite, without the pauses between batches."""
+def check(settings, tmp_path, monkeypatch):
+    """Prune as the run has it, and compare with the reference."""
     monkeypatch.setattr(module, "GAP", 0)
 
+    def check(run, *, drops=False):
+        log, queued = write(run)
+        with freeze_time(run.now) as clock:
+            policy, limits = policy_of(run, settings)
+            old = reference(log, limits, matcher(**run.filters), run.keep_last or 0)
+            expected = old if run.include_undelivered else old - queued
+            if policy is None:
+                assert not old
+                return
+            expired = Expired(
+                AccessEventFilter(run.filters).qs,
+                policy,
+                keep_last=run.keep_last,
+                include_undelivered=run.include_undelivered,
+            )
+            assert expired.count() == len(expected)
+            assert expired.count_undelivered() == len(old & queued)
+            with Archive(tmp_path, using="default") if run.is_archived else nullcontext() as archive:
+                prune = Prune(expired, batch_size=run.batch_size, archive=archive)
+                deleted = 0
+                for _batch in prune:
+                    assert 0 < prune.deleted - deleted <= (len(log) if drops else run.batch_size)
+                    deleted = prune.deleted
+                    clock.tick(30 * DAY)  # what expires meanwhile is for the next run
 
-@pytest.fixture
-def write():
+        left = set(AccessEvent.objects.values_list("pk", flat=True))
+        gone = {event.pk for event in log} - left
+        assert gone == expected
+        assert all(event.occurred_at < policy.latest for event in log if event.pk in gone)
+        assert (prune.deleted, prune.is_complete, prune.reached) == (len(gone), True, policy.latest)
+        assert set(Delivery.objects.values_list("event_id", flat=True)) == queued & left
+        if archive is not None:
+            archived = [event.pk for event in chain.from_iterable(read(archive.path))] if gone else []
+            assert sorted(archived) == sorted(gone)
+
+    return check
+
+
+def write(run):
     """Replace the log; returns its events, and the keys of those in the queue."""
-
-    def write(rows, now):
-        Delivery.objects.all().delete()
-        AccessEvent.objects.all().delete()
+    Delivery.objects.all().delete()
+    AccessEvent.objects.all().delete()
+    for first in range(0, len(run.rows), 10):
+        partitions.extend("default")
         AccessEvent.objects.bulk_create(
             AccessEvent(
-                occurred_at=now - row["age"] + row["ticks"] * TICK,
+                occurred_at=run.now - row["age"] + row["ticks"] * TICK,
                 **dict(zip(("username", "user_pk"), row["user"], strict=True)),
                 **{name: row[name] for name in ("action", "object_type", "object_pk")},
             )
-            for row in rows
+            for row in run.rows[first : first + 10]
         )
-        log = list(AccessEvent.objects.order_by("pk"))
-        queue = [
-            Delivery.of(event, failed_at=now if row["queue"] == "failed" else None)
-            for event, row in zip(log, rows, strict=True)
-            if row["queue"]
-        ]
-        Delivery.objects.bulk_create(queue)
-        return log, {delivery.event_id for delivery in queue}
-
-    return write
+    log = list(AccessEvent.objects.order_by("pk"))
+    queue = [
+        Delivery.of(event, failed_at=run.now if row["queue"] == "failed" else None)
+        for event, row in zip(log, run.rows, strict=True)
+        if row["queue"]
+    ]
+    Delivery.objects.bulk_create(queue)
+    return log, {delivery.event_id for delivery in queue}
 
 
-def policy_of(choice, now, settings):
-    """The policy, and its limits for the reference."""
+def policy_of(run, settings):
+    """The policy, and the limits of it for the reference."""
+    choice, now = run.policy, run.now
     if isinstance(choice, dict):
         settings.PUSHERABLE_RETENTION = choice
         limits = {key.lower(): now - AGES[age] if age else None for key, age in choice.items()}
@@ -131,51 +201,22 @@ def matcher(*, action=None, object=None, user=None):  # noqa: A002  # as the opt
     return matches
 
 
-@hypothesis_settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    now=clocks,
-    rows=st.lists(rows, min_size=15, max_size=30) | st.lists(rows, max_size=5),
-    choice=cutoffs | rules,
-    given=filters,
-    keep_last=st.none() | st.integers(1, 4),
-    include_undelivered=st.booleans(),
-    batch_size=st.integers(1, 7) | st.just(10_000),
-    is_archived=st.booleans(),
-)
-def test_what_goes_is_what_the_reference_says(
-    write, at_once, settings, tmp_path,
-    now, rows, choice, given, keep_last, include_undelivered, batch_size, is_archived,
-):  # fmt: skip
-    log, queued = write(rows, now)
-    with freeze_time(now) as clock:
-        policy, limits = policy_of(choice, now, settings)
-        expired = reference(log, limits, matcher(**given), keep_last or 0)
-        expected = expired if include_undelivered else expired - queued
-        if policy is None:
-            assert not expired
-            return
+one_table_for_all = hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
-        options = {"keep_last": keep_last, "include_undelivered": include_undelivered}
-        events = AccessEventFilter(given).qs
-        counting = Prune(events, policy, **options, batch_size=batch_size)
-        assert counting.count() == len(expected)
-        assert counting.count_undelivered() == len(expired & queued)
 
-        archive = Archive(tmp_path, using="default") if is_archived else None
-        prune = Prune(events, policy, **options, batch_size=batch_size, archive=archive)
-        deleted = 0
-        for _batch in prune:
-            assert deleted < prune.deleted <= deleted + batch_size
-            deleted = prune.deleted
-            clock.tick(30 * DAY)  # what expires meanwhile is for the next run
+@hypothesis_settings(one_table_for_all, max_examples=250)
+@given(run=runs)
+def test_what_goes_is_what_the_reference_says(check, run):
+    check(run)
 
-    left = set(AccessEvent.objects.values_list("pk", flat=True))
-    gone = {event.pk for event in log} - left
-    assert gone == expected
-    assert all(event.occurred_at < policy.latest for event in log if event.pk in gone)
-    assert (prune.deleted, prune.is_complete, prune.reached) == (len(gone), True, policy.latest)
-    assert set(Delivery.objects.values_list("event_id", flat=True)) == queued & left
-    if archive is not None:
-        archive.close()
-        archived = [event.pk for event in chain.from_iterable(read(archive.path))] if gone else []
-        assert sorted(archived) == sorted(gone)
+
+@ONLY_POSTGRESQL
+@hypothesis_settings(one_table_for_all, max_examples=50)
+@given(run=runs)
+def test_whether_partitions_are_dropped_or_not(divided, check, run):
+    check(run, drops=True)
+
+
+@pytest.fixture
+def divided(table):
+    convert("default", 4)

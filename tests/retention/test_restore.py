@@ -3,17 +3,24 @@
 import datetime as dt
 
 import pytest
+from django.core.management import call_command
 from django.db import connection
 from django.db.models import signals
 
 from pusherable.models import AccessEvent, Delivery
 from pusherable.recording import record_access
 from pusherable.retention import archive as archives
+from pusherable.retention import partitions
 from pusherable.retention.archive import COLUMNS, Archive, ArchiveError, Manifest
+from pusherable.retention.conversion import convert
 from pusherable.retention.restore import restore
 from pusherable.signals import event_recorded
-from tests.retention.test_archive import AWKWARD, row
+from tests.retention.archives import AWKWARD, row
+from tests.retention.tables import ONLY_POSTGRESQL
+from tests.retention.tables import table as changeable
 from tests.testapp.models import Poll
+
+__all__ = ["changeable"]
 
 pytestmark = pytest.mark.django_db
 
@@ -76,6 +83,22 @@ def test_what_was_pruned_is_there_again(archived, is_parquet):
     assert restore(manifest, "default") == 4
     assert table() == before
     assert repr(table()) == repr(before)  # 1 is not 1.0, nor True
+
+
+def test_a_project_without_time_zones(archived, settings):
+    settings.USE_TZ, settings.TIME_ZONE = False, "Europe/Berlin"
+    times = [
+        "2026-01-31T12:00:00.000001",
+        "2026-07-31T12:00",
+        "2026-10-25T02:30",
+    ]  # the last one occurs twice
+    insert(*(row(pk, occurred_at=dt.datetime.fromisoformat(text)) for pk, text in enumerate(times, 1)))
+    before = table()
+    manifest = archived(before)
+    assert restore(manifest, "default") == 0
+    AccessEvent.objects.all().delete()
+    assert restore(manifest, "default") == 3
+    assert table() == before
 
 
 def test_more_of_them_than_one_statement_takes(archived):
@@ -228,3 +251,26 @@ def test_new_events_may_come_before_the_restored_ones(archived, afresh):
     first = new_id()
     restore(archived([row(first + 1), row(first + 3)]), "default")
     assert new_id() > first + 3
+
+
+@ONLY_POSTGRESQL
+def test_partitions_that_were_dropped_come_back(changeable, afresh, log, tmp_path):
+    convert("default", 10)
+    log(45)
+    before = table()
+    call_command("pusherable_prune", "--no-input", "--older-than=1d", f"--archive={tmp_path}", verbosity=0)
+    assert partitions.partitions("default")[0].low == 40
+    assert table() == []
+    (path,) = tmp_path.glob("*.jsonl.gz")
+    assert restore(Manifest.of(path), "default") == 45
+    assert table() == before
+    assert new_id() == 46
+
+
+@ONLY_POSTGRESQL
+def test_new_events_find_a_partition(changeable, afresh, archived):
+    convert("default", 10)
+    restore(archived([row(7), row(5000)], [row(4321)]), "default")
+    assert [one[0] for one in table()] == [7, 4321, 5000]
+    assert len({new_id() for _ in range(25)}) == 25
+    assert len(partitions.ahead("default")) >= 2

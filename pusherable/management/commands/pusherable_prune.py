@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from pusherable.management.options import USAGE, add_database, confirm, matching, stopping
 from pusherable.retention.archive import Archive, ArchiveError
+from pusherable.retention.expired import Expired
 from pusherable.retention.locks import Busy, exclusive
 from pusherable.retention.partitions import PartitionError
 from pusherable.retention.policy import Policy
@@ -119,24 +120,17 @@ class Command(BaseCommand):
             written = None
             if archive:
                 written = Archive(archive, using=database, parquet=archive_format == "parquet")
-            prune = Prune(
-                events,
-                policy,
-                keep_last=keep_last,
-                include_undelivered=include_undelivered,
-                batch_size=batch_size,
-                pause=sleep,
-                archive=written,
-            )
+            expired = Expired(events, policy, keep_last=keep_last, include_undelivered=include_undelivered)
             if dry_run:
-                self._say(f"Would delete {_events(prune.count(), policy)}.")
-                self._mention_undelivered(prune, include_undelivered)
-                return
-            if interactive:
-                _confirm(policy, archive, which="Matching events" if any(wanted.values()) else "Events")
-            with exclusive(database):
-                self._prune(prune, policy, written, max_batches)
-            self._mention_undelivered(prune, include_undelivered)
+                self._say(f"Would delete {_events(expired.count(), policy)}.")
+            else:
+                if interactive:
+                    _confirm(policy, archive, which="Matching events" if any(wanted.values()) else "Events")
+                prune = Prune(expired, batch_size=batch_size, pause=sleep, archive=written)
+                with exclusive(database):
+                    self._prune(prune, policy, written, max_batches)
+            if not include_undelivered and (count := expired.count_undelivered()):
+                self._say(f"Kept {count:,} that are still in the delivery queue; see --include-undelivered.")
         except (Busy, ArchiveError, Error) as error:
             raise CommandError(f"Nothing was deleted. {str(error).strip()}") from error
 
@@ -153,7 +147,9 @@ class Command(BaseCommand):
                     if prune.batches == most:
                         prune.stop()
         except (Error, OSError, ArchiveError, PartitionError) as error:
-            problem = f"It ended before everything was deleted. {str(error).strip()}"
+            problem = str(error).strip()
+            if not prune.is_complete:
+                problem = f"It ended before everything was deleted. {problem}"
         except KeyboardInterrupt:  # the second one
             problem = "Stopped at once, before everything was deleted."
         if shows_progress:
@@ -170,10 +166,6 @@ class Command(BaseCommand):
                 if signals
                 else f"Ended after {batches}; there is more."
             )
-
-    def _mention_undelivered(self, prune: Prune, are_included: bool) -> None:
-        if (count := prune.count_undelivered()) and not are_included:
-            self._say(f"Kept {count:,} that are still in the delivery queue; see --include-undelivered.")
 
     def _say(self, text: str) -> None:
         if not self.quiet:

@@ -2,13 +2,16 @@ import argparse
 import json
 import re
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error, connections, router
 
 from pusherable.delivery.status import UNITS, Status, readable
 from pusherable.models import Delivery
+
+#: Where the event table is partitioned, with fewer partitions ahead something is wrong.
+LEAST_AHEAD: Final = 2
 
 
 def duration(text: str) -> float:
@@ -45,8 +48,13 @@ class Command(BaseCommand):
             message = f'The queue in the database "{database}" cannot be read. {str(error).strip()}'
             raise CommandError(message) from error
         self.stdout.write(json.dumps(asdict(status)) if as_json else self._table(status))
+        problems = []
         if max_lag is not None and status.lag > max_lag:
-            raise CommandError(f"The lag is {readable(status.lag)}, and {readable(max_lag)} is the limit.")
+            problems.append(f"The lag is {readable(status.lag)}, and {readable(max_lag)} is the limit.")
+        if status.partitions_ahead is not None and status.partitions_ahead < LEAST_AHEAD:
+            problems.append(f"After {status.room} more events, recording fails. Run pusherable_partition.")
+        if problems:
+            raise CommandError("\n".join(problems))
 
     def _table(self, status: Status) -> str:
         lines = [
@@ -57,4 +65,7 @@ class Command(BaseCommand):
             ("scheduled", status.scheduled, "to be sent later, most often tried in vain before"),
             ("failed", status.failed, "given up; pusherable_replay --status failed sends them again"),
         ]
+        if status.room is not None:
+            meaning = f"more events can be recorded; partitions ahead: {status.partitions_ahead}"
+            lines.append(("room", status.room, meaning))
         return "\n".join(f"{name:<10}{value:>10}   {meaning}" for name, value, meaning in lines)

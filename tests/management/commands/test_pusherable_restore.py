@@ -8,8 +8,8 @@ from django.core.management import CommandError, call_command
 from pusherable.models import AccessEvent
 from pusherable.retention.archive import Archive
 from pusherable.retention.locks import exclusive
+from tests.retention.archives import manifest_of, row
 from tests.retention.conftest import keys, log
-from tests.retention.test_archive import row
 
 __all__ = ["keys", "log"]
 
@@ -38,10 +38,6 @@ def fails(*arguments, **options):
     with pytest.raises(CommandError) as info:
         restore(*arguments, **options)
     return info.value.returncode, str(info.value)
-
-
-def manifest_of(path):
-    return path.with_name(path.name.replace(".jsonl.gz", ".manifest.json"))
 
 
 def test_it_says_what_it_did(archived, keys):
@@ -133,6 +129,14 @@ def test_an_event_that_is_there_and_differs(archived, keys):
     assert text.startswith(f"{path}: event 2 is in the table already, with another username.")
     assert keys() == [2]
     assert AccessEvent.objects.get().username == "eve"
+
+
+def test_ctrl_c(archived, monkeypatch):
+    def interrupted(*_arguments, **_options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(AccessEvent.objects._queryset_class, "bulk_create", interrupted)
+    assert fails(archived(1)) == (1, "Stopped. To go on, repeat the command.")
 
 
 def test_not_while_somebody_prunes(archived, keys, start):

@@ -13,6 +13,11 @@ from pusherable.delivery import clock
 from pusherable.delivery.relay import Relay
 from pusherable.delivery.transports import TransportError
 from pusherable.models import Delivery
+from pusherable.retention import partitions
+from pusherable.retention.conversion import convert
+from tests.retention.tables import ONLY_POSTGRESQL, TABLE, query, table
+
+__all__ = ["table"]
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -48,6 +53,8 @@ def test_a_queue_in_which_nothing_waits():
         "relays": 0,
         "scheduled": 0,
         "failed": 0,
+        "room": None,
+        "partitions_ahead": None,
     }
 
 
@@ -172,7 +179,7 @@ def test_reads_only_and_little(enqueue, now):
     enqueue(30, claim=claim_of(1), deliver_after=now + HOUR)
     with CaptureQueriesContext(connection) as queries:
         status()
-    assert len(queries) <= 3
+    assert len(queries) <= (4 if connection.vendor == "postgresql" else 3)  # it might be partitioned
     assert all(query["sql"].startswith("SELECT") for query in queries)
 
 
@@ -189,3 +196,39 @@ def test_of_another_database(enqueue):
 def test_a_database_that_cannot_be_reached_is_said_plainly(unreachable):
     with pytest.raises(CommandError, match=f'The queue in the database "{unreachable}" cannot be read. .'):
         status(f"--database={unreachable}")
+
+
+@ONLY_POSTGRESQL
+def test_partitions_that_run_out_are_an_alarm_long_before(table):
+    convert("default", 1000)
+    room = {1: 5998, 2999: 3000, 3999: 2000}
+    for last, left in room.items():
+        query(f"SELECT setval('{TABLE}_id_seq', {last})")
+        assert status()["room"] == left
+    assert status()["partitions_ahead"] == 2
+    assert text().endswith("room            2000   more events can be recorded; partitions ahead: 2\n")
+    query(f"SELECT setval('{TABLE}_id_seq', 4000)")
+    for arguments in ((), ("--json",), ("--max-lag=1h",)):
+        with pytest.raises(
+            CommandError, match=r"^After 1999 more events, recording fails\. Run pusherable_partition\.$"
+        ) as caught:
+            text(*arguments)
+        assert caught.value.returncode == 1
+    call_command("pusherable_partition", verbosity=0)
+    assert status()["partitions_ahead"] == 4
+
+
+@ONLY_POSTGRESQL
+def test_a_conversion_that_was_broken_off_is_an_alarm(table):
+    query(f"ALTER TABLE {TABLE} ADD CONSTRAINT {partitions.BOUND} CHECK (id < 2000) NOT VALID")
+    with pytest.raises(CommandError, match="After 1999 more events, recording fails"):
+        status()
+
+
+@ONLY_POSTGRESQL
+def test_everything_that_is_wrong_is_said(table, enqueue, now):
+    convert("default", 1000)
+    enqueue(1, occurred_at=now - HOUR)
+    query(f"SELECT setval('{TABLE}_id_seq', 4500)")
+    with pytest.raises(CommandError, match=r"^The lag is .* limit\.\nAfter 1499 more events"):
+        status("--max-lag=5m")
