@@ -15,6 +15,20 @@ hypothesis_settings.register_profile("pusherable", deadline=None)
 hypothesis_settings.load_profile("pusherable")
 
 
+def pytest_configure(config):
+    config.addinivalue_line(
+        "markers", "vendor(*names): about these databases; on others there is no such test"
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    others = [
+        one for one in items if any(connection.vendor not in mark.args for mark in one.iter_markers("vendor"))
+    ]
+    config.hook.pytest_deselected(items=others)
+    items[:] = [one for one in items if one not in others]
+
+
 @pytest.fixture
 def sent():
     """The messages that left the process, as (channel, event name, data)."""

@@ -7,7 +7,6 @@ import tracemalloc
 from contextlib import ExitStack
 
 import pytest
-from django.db import connection
 from django.views.generic import DetailView
 
 from pusherable.delivery import breaker, dispatchers, relay
@@ -194,7 +193,7 @@ class Gate:
 """
 
 
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="Django has pools for PostgreSQL only")
+@pytest.mark.vendor("postgresql")  # the only one for which Django has pools
 def test_requests_do_not_wait_for_the_connection_of_the_thread(poll, run_script):
     done = run_script(
         POOL

@@ -101,6 +101,12 @@ def soon(condition, timeout=30):
     return result
 
 
+def sessions(condition):
+    """Other sessions with this database of which this is true."""
+    where = f"datname = current_database() AND pid <> pg_backend_pid() AND ({condition})"
+    return query(f"SELECT pid FROM pg_stat_activity WHERE {where}")
+
+
 class Running:
     """Something that runs in a thread of its own."""
 
@@ -183,11 +189,7 @@ def stopped_at(pattern, work, *arguments):
         query("SELECT pg_advisory_lock(77)")
         running = Running(work, *arguments)
         try:
-            soon(
-                lambda: (
-                    running.is_over or query("SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
-                )
-            )
+            soon(lambda: running.is_over or sessions("wait_event = 'PgSleep'"))
             yield running
         finally:
             query("SELECT pg_advisory_unlock(77)")

@@ -131,8 +131,8 @@ def test_a_duration_that_cannot_be(of, text, message):
 @pytest.mark.parametrize(
     "text",
     [
-        *("-90d", "+90d", "-P90D", "P-90D", "1.5d", "1e3d", "0x10d", "90 d", " 90d", "90d\n", "90D", "p90d", "1m2d"),
-        *("P", "PT", "P1DT", "PT1D", "P1H", "P1W1Y", "P90", "d", "1d12h", "90s", "\u0669d", "9999999999d"),
+        *("-90d", "+90d", "-P90D", "P-90D", "1.5d", "1e3d", "0x10d", "90 d", " 90d", "90d\n", "90D", "p90d"),
+        *("P", "PT", "P1DT", "PT1D", "P1H", "P1W1Y", "P90", "d", "1m2d", "90s", "\u0669d", "9999999999d"),
         *("", " ", "yesterday", "now", "None", "*", "22.11.2026", "2026-02-30", "10:30", "\0", "\ud800"),
     ],
 )  # fmt: skip

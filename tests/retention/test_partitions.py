@@ -148,7 +148,9 @@ def test_new_partitions_are_as_wide_as_the_highest(divided):
     query(f"CREATE TABLE {TABLE}_wide PARTITION OF {TABLE} FOR VALUES FROM (600) TO (5000)")
     set_last(650)
     extend("default")
-    assert bounds()[-4:] == [(5000, 9400), (9400, 13800), (13800, 18200), (18200, 22600)]
+    assert bounds()[-4:] == [(5000, 9400), (9400, 13_800), (13_800, 18_200), (18_200, 22_600)]
+    set_last(31_500)
+    assert [(one.low, one.high) for one in extend("default")][:2] == [(22_600, 31_400), (31_400, 35_800)]
 
 
 @ONLY_POSTGRESQL

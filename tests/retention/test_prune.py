@@ -258,7 +258,7 @@ def test_a_long_pause_ends_with_stop(log, ninety_days):
     assert prune.batches == 1
 
 
-@pytest.mark.skipif("connection.vendor != 'sqlite'", reason="Only SQLite has one lock for all who write")
+@pytest.mark.vendor("sqlite")  # which has one lock for everybody who writes
 def test_batches_follow_the_time_that_the_lock_is_held(log, ninety_days, monkeypatch):
     monkeypatch.setattr(module, "FIRST", 40)
     monkeypatch.setattr(module, "GAP", 0)
@@ -270,7 +270,7 @@ def test_batches_follow_the_time_that_the_lock_is_held(log, ninety_days, monkeyp
     assert run(ninety_days).batches == 4  # 40, 80, 160 and the rest
 
 
-@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="It speaks of PostgreSQL's plans")
+@pytest.mark.vendor("postgresql")  # whose plans it reads
 def test_the_end_of_a_batch_is_found_in_the_index_alone(log, ninety_days):
     log(3000)
     with connection.cursor() as cursor:
@@ -370,7 +370,7 @@ def test_requests_record_between_the_batches(log, keys, ninety_days, poll, woken
     assert keys() == recorded
 
 
-@pytest.mark.skipif("connection.vendor == 'sqlite'", reason="There, whoever writes has the whole database")
+@pytest.mark.vendor("postgresql", "mysql")  # on SQLite, whoever writes has the whole database
 @pytest.mark.parametrize("options", [{}, {"keep_last": 1}, {"archive": Shelf()}], ids=str)
 def test_no_lock_of_a_batch_is_in_the_way_of_an_insert(log, keys, ninety_days, poll, options, woken):
     """Not even while its transaction lasts, which here is as long as the insert takes."""

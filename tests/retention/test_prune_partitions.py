@@ -7,27 +7,24 @@ from django.test.utils import CaptureQueriesContext
 from pusherable.models import AccessEvent, Delivery
 from pusherable.retention import partitions
 from pusherable.retention.archive import Archive, Manifest
-from pusherable.retention.conversion import convert, revert
+from pusherable.retention.conversion import convert
 from pusherable.retention.expired import Expired
 from pusherable.retention.prune import Prune
+from tests.retention.tables import table
 
-pytestmark = [
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif("connection.vendor != 'postgresql'", reason="Only PostgreSQL has such partitions"),
-]
+__all__ = ["table"]
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.vendor("postgresql")]
 
 #: Events to a partition.
 SIZE = 10
 
 
 @pytest.fixture(autouse=True)
-def _partitioned(transactional_db):
+def _partitioned(table):
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE pusherable_accessevent RESTART IDENTITY")
     convert("default", SIZE)
-    yield
-    AccessEvent.objects.all()._raw_delete("default")
-    revert("default")
 
 
 def bounds():

@@ -16,7 +16,7 @@ from pusherable.retention.conversion import convert
 from pusherable.retention.restore import restore
 from pusherable.signals import event_recorded
 from tests.retention.archives import AWKWARD, row
-from tests.retention.tables import ONLY_POSTGRESQL
+from tests.retention.tables import ONLY_POSTGRESQL, writing
 from tests.retention.tables import table as changeable
 from tests.testapp.models import Poll
 
@@ -274,3 +274,13 @@ def test_new_events_find_a_partition(changeable, afresh, archived):
     assert [one[0] for one in table()] == [7, 4321, 5000]
     assert len({new_id() for _ in range(25)}) == 25
     assert len(partitions.ahead("default")) >= 2
+
+
+@ONLY_POSTGRESQL
+def test_no_request_fails_meanwhile(changeable, afresh, archived):
+    convert("default", 1000)
+    manifest = archived([row(pk) for pk in range(50_000, 50_030)])
+    with writing() as ids:
+        assert restore(manifest, "default") == 30
+    assert max(ids) > 50_029
+    assert AccessEvent.objects.count() == len(ids) + 30

@@ -155,7 +155,7 @@ class Command(BaseCommand):
         if shows_progress:
             self.stdout.write("")
         batches = "1 batch" if prune.batches == 1 else f"{prune.batches:,} batches"
-        self._say(f"Deleted {_events(prune.deleted, policy)} in {batches}.")
+        self._say(f"Deleted {_events(prune.deleted, policy)}{f' in {batches}' if prune.batches else ''}.")
         if archive and archive.events:
             self._say(f"Archived {archive.events:,} events in {archive.path}.")
         if problem:

@@ -25,6 +25,7 @@ from tests.retention.tables import (
     query,
     record,
     session,
+    sessions,
     soon,
     stopped_at,
     table,
@@ -255,15 +256,12 @@ def standing_at(start):
         with at(pattern, STAND):
             query("SELECT pg_advisory_lock(77)")
             process = start("pusherable_partition", "--no-input", "--no-color", *arguments)
-            soon(
-                lambda: (
-                    process.popen.poll() is not None
-                    or query(f"SELECT pid FROM pg_stat_activity WHERE {STANDS}")
-                )
-            )
-            yield process
-            query("SELECT pg_advisory_unlock(77)")
-            soon(lambda: not query(f"SELECT pid FROM pg_stat_activity WHERE {STANDS}"))
+            soon(lambda: process.popen.poll() is not None or sessions(STANDS))
+            try:
+                yield process
+            finally:
+                query("SELECT pg_advisory_unlock(77)")
+                soon(lambda: not sessions(STANDS))
 
     return standing_at
 
