@@ -142,7 +142,7 @@ class AccessEventFilter(FilterSet):  # type: ignore[misc]
 
     def filter_object(self, queryset: Events, _name: str | None, value: str) -> Events:
         label, _colon, key = value.partition(":")
-        queryset = queryset.filter(object_type=_object_type(label))
+        queryset = queryset.filter(object_type=type_of_label(label))
         return queryset.filter(object_pk=key) if key else queryset
 
     def filter_user(self, queryset: Events, _name: str | None, value: str) -> Events:
@@ -158,7 +158,7 @@ def _comparable(moment: dt.datetime) -> dt.datetime:
     return (timezone.make_aware(moment) if timezone.is_naive(moment) else moment).astimezone(dt.UTC)
 
 
-def _object_type(label: str) -> str:
+def type_of_label(label: str) -> str:
     try:
         return object_type(apps.get_model(label))
     except LookupError:  # the log outlives the apps

@@ -9,7 +9,6 @@ from django.db.models import Count, Min, Q
 from pusherable.delivery import clock
 from pusherable.delivery.relay import relay_of
 from pusherable.models import Delivery
-from pusherable.retention import partitions
 
 #: Seconds in a unit of time, largest first.
 UNITS: Final = {"d": 86400, "h": 3600, "m": 60, "s": 1}
@@ -32,8 +31,6 @@ class Status:
     relays: int  # relays that have claimed something; one that has nothing to do leaves no trace
     scheduled: int  # to be sent later, most often because it was tried in vain
     failed: int  # given up
-    room: int | None  # so many more events can be recorded; None where there is no limit
-    partitions_ahead: int | None  # that no event has reached yet; None where there is no limit
 
     @classmethod
     def of(cls, using: str) -> Self:
@@ -55,7 +52,6 @@ class Status:
         # The keys are in the order of the log, so that this stops at the first row.
         waiting = queue.filter(failed_at=None, replayed=False).order_by("event_id")
         occurred_at = waiting.values_list("event__occurred_at", flat=True).first()
-        room = partitions.room(using)
         return cls(
             database=using,
             lag=max(oldest_due, _seconds(now, occurred_at) if occurred_at else 0),
@@ -65,8 +61,6 @@ class Status:
             relays=len({relay_of(claim) for claim in in_hand}),
             scheduled=sum(row["later"] for row in rows) - sending,
             failed=sum(row["failed"] for row in rows),
-            room=room,
-            partitions_ahead=None if room is None else len(partitions.ahead(using)),
         )
 
 

@@ -323,12 +323,12 @@ _INDEXES: Final = """
         coalesce(pg_get_constraintdef(pkey.oid), substring(pg_get_indexdef(indexrelid), ' (USING .*)')),
         indisprimary, quote_literal(obj_description(indexrelid, 'pg_class'))
     FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
-    LEFT JOIN pg_constraint pkey ON conindid = indexrelid AND conrelid = indrelid AND contype = 'p'
+    LEFT JOIN pg_constraint pkey ON conindid = indexrelid AND conrelid = indrelid
     WHERE indrelid = to_regclass(%s) ORDER BY indisprimary DESC, relname
 """
 _COLUMNS: Final = """
     SELECT string_agg(quote_ident(attname), ', ') FROM pg_attribute
-    WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
+    WHERE attrelid = to_regclass(%s) AND attnum > 0 AND attgenerated = ''
 """
 _SEQUENCES: Final = """
     SELECT old, new, quote_ident(relname)

@@ -9,7 +9,7 @@ from django.db.models import Case, DateTimeField, Q, Value, When
 from django.utils import timezone
 
 from pusherable.conf import conf
-from pusherable.filters import _object_type
+from pusherable.filters import type_of_label
 from pusherable.retention.durations import ago, cutoff
 
 #: The key in PUSHERABLE_RETENTION for what no other key is about.
@@ -69,7 +69,7 @@ def _limits(now: dt.datetime) -> dict[str, dt.datetime | None]:
         entry = f"PUSHERABLE_RETENTION[{key!r}]"
         if not isinstance(key, str) or not _KEY.fullmatch(key):
             raise ValueError(f'{entry}: Enter an action ("view"), a model ("blog.post") or "{OTHERS}".')
-        name = _object_type(key) if "." in key else key
+        name = type_of_label(key) if "." in key else key
         if name in limits:
             raise ValueError(f"{entry}: Another entry is about this model too. Leave one of them out.")
         try:

@@ -154,7 +154,6 @@ class Prune(Worker):
             if self._archive is not None:
                 self._copy(events, self._archive)
             partitions.drop(self.using, partition)
-        self.reached = newest
         return total
 
     def _copy(self, events: QuerySet[AccessEvent], archive: Archive) -> None:

@@ -12,15 +12,14 @@ from pusherable.models import AccessEvent
 from pusherable.recording import record_access
 from pusherable.retention import conversion, partitions
 
-ONLY_POSTGRESQL = pytest.mark.skipif(
-    connection.vendor != "postgresql", reason="only PostgreSQL has partitions"
-)
+ONLY_POSTGRESQL = pytest.mark.vendor("postgresql")  # the only one with such partitions
 TABLE = AccessEvent._meta.db_table
 
 
 @pytest.fixture
 def table(transactional_db):
-    """The event table may be changed; afterwards it is as `migrate` makes it, whatever has happened."""
+    """The event table as `migrate` makes it, with ids from 1 on; it may be changed, whatever happens then."""
+    make_anew("default")
     yield
     make_anew("default")
 

@@ -11,6 +11,7 @@ from pusherable.retention import conversion, partitions
 from pusherable.retention.conversion import convert, give_up, revert
 from pusherable.retention.partitions import PartitionError
 from tests.retention.tables import (
+    ONLY_POSTGRESQL,
     TABLE,
     Running,
     at,
@@ -31,10 +32,7 @@ from tests.retention.tables import (
 
 __all__ = ["table"]
 
-if connection.vendor != "postgresql":
-    pytest.skip("only PostgreSQL has partitions", allow_module_level=True)
-
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("table")]
+pytestmark = [ONLY_POSTGRESQL, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("table")]
 
 DIE = "PERFORM pg_terminate_backend(pg_backend_pid()); PERFORM pg_sleep(30)"
 
@@ -65,6 +63,8 @@ def test_the_table_becomes_the_first_partition_and_the_ids_go_on():
     assert contents() == before
     assert record() == 2501
     assert query(f"SELECT count(*) FROM {TABLE}_4000") == [(2501,)]
+    assert query(f"SELECT reltuples FROM pg_class WHERE oid = '{TABLE}'::regclass") == [(2500,)]
+    assert not query(f"SELECT conname FROM pg_constraint WHERE conname = '{partitions.BOUND}'")
     convert("default", 1000)
     assert len(bounds()) == 5
 
@@ -86,6 +86,7 @@ def test_it_becomes_a_plain_table_again_as_migrate_made_it():
     after, last = contents(), record()
     revert("default")
     assert is_as_migrate_made_it()
+    assert query(f"SELECT reltuples FROM pg_class WHERE oid = '{TABLE}'::regclass") == [(501,)]
     assert contents(last - 1) == after != before
     assert record() == last + 1
 
@@ -194,6 +195,30 @@ def test_a_transaction_that_comes_late_on_the_way_back_and_does_not_end(impatien
     assert AccessEvent.objects.count() == 10
     revert("default")
     assert is_as_migrate_made_it()
+
+
+def test_few_events_are_copied_while_others_wait(monkeypatch):
+    """What is recorded while a transaction is in the way is copied before the last step is tried again."""
+    rest, take_over = [], conversion._Copy._take_over
+
+    def counting(copy, cursor):
+        rest.append(AccessEvent.objects.count() - copy._count)
+        take_over(copy, cursor)
+
+    monkeypatch.setattr(conversion._Copy, "_take_over", counting)
+    monkeypatch.setattr(conversion, "BATCH", 10)
+    fill(10)
+    convert("default", 1000)
+    waiting = f"SELECT mode FROM pg_locks WHERE relation = '{TABLE}'::regclass AND NOT granted"
+    with session() as other, stopped_at("CREATE INDEX", revert, "default") as reverting:
+        query(f"SELECT id FROM {TABLE}", on=other)
+        query("SELECT pg_advisory_unlock(77)")
+        soon(lambda: query(waiting))
+        fill(100)
+        assert not reverting.is_over
+        other.rollback()
+    assert rest == [0]
+    assert AccessEvent.objects.count() == 110
 
 
 @both_ways

@@ -13,6 +13,7 @@ from pusherable.retention import partitions
 from pusherable.retention.conversion import convert, revert
 from pusherable.retention.partitions import PartitionError
 from tests.retention.tables import (
+    ONLY_POSTGRESQL,
     TABLE,
     bounds,
     fill,
@@ -26,10 +27,7 @@ from tests.testapp.models import Poll
 
 __all__ = ["table"]
 
-if connection.vendor != "postgresql":
-    pytest.skip("only PostgreSQL has partitions", allow_module_level=True)
-
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("table")]
+pytestmark = [ONLY_POSTGRESQL, pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("table")]
 
 
 @pytest.fixture

@@ -293,11 +293,12 @@ def test_a_drop_that_others_hold_up_for_too_long_names_them_and_leaves_the_trans
         query(f"SELECT FROM {TABLE} WHERE username = 'somebody'", on=other)
         ((pid,),) = query("SELECT pg_backend_pid()", on=other)
         with transaction.atomic():
+            freeze("default", first)
             with pytest.raises(PartitionError) as caught:
                 drop("default", first)
             event = record()
-    who = rf"process {pid} \(postgres\) idle in transaction for \d s SELECT pg_backend_pid\(\)\."
-    assert re.search(who, str(caught.value))
+    who = rf"process {pid} \(postgres\) idle in transaction for \d s SELECT pg_backend_pid\(\)"
+    assert re.fullmatch(rf"The event table is in use\. At work on it: {who}\.", str(caught.value))
     assert partitions.partitions("default") == before
     assert AccessEvent.objects.get().pk == event
 

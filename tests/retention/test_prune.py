@@ -192,7 +192,10 @@ def test_each_batch_begins_where_the_last_one_ended(log, ninety_days, monkeypatc
     monkeypatch.setattr(module, "FIRST", 10)
     log(35)
     prune = Prune(Expired(AccessEvent.objects.all(), ninety_days), batch_size=10)
-    reached = [prune.reached for _batch in prune]
+    with CaptureQueriesContext(connection) as captured:
+        reached = [prune.reached for _batch in prune]
+    deletes = [sql for sql in queries(captured) if "DELETE" in sql]
+    assert ["(occurred_at, id) > (" in sql for sql in deletes] == [False, True, True, True]
     assert [moment - LONG_AGO for moment in reached[:3]] == [dt.timedelta(seconds=s) for s in (9, 19, 29)]
     assert reached[3:] == [NOW - dt.timedelta(days=90)]
 

@@ -142,7 +142,8 @@ class Command(BaseCommand):
             with archive or nullcontext(), stopping(prune, signals):
                 for _batch in prune:
                     if shows_progress:
-                        self.stdout.write(f"\r{prune.deleted:,} deleted, up to {prune.reached}", ending="")
+                        until = f", up to {prune.reached}" if prune.reached else ""
+                        self.stdout.write(f"\r{prune.deleted:,} deleted{until}", ending="")
                         self.stdout.flush()
                     if prune.batches == most:
                         prune.stop()

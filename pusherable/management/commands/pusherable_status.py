@@ -5,10 +5,11 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import Error, connections, router
+from django.db import Error
 
 from pusherable.delivery.status import UNITS, Status, readable
-from pusherable.models import Delivery
+from pusherable.management.options import add_database
+from pusherable.retention import partitions
 
 #: Where the event table is partitioned, with fewer partitions ahead something is wrong.
 LEAST_AHEAD: Final = 2
@@ -34,38 +35,37 @@ class Command(BaseCommand):
             metavar="DURATION",
             help="Exit with 1 if the oldest delivery has waited for longer: 30s, 5m, 2h, 1d.",
         )
-        parser.add_argument(
-            "--database",
-            choices=tuple(connections),
-            default=router.db_for_write(Delivery),
-            help="The database that holds the queue (default: %(default)s).",
-        )
+        add_database(parser)
 
     def handle(self, *, as_json: bool, max_lag: float | None, database: str, **_options: Any) -> None:
         try:
             status = Status.of(database)
+            room = partitions.room(database)
+            ahead = None if room is None else len(partitions.ahead(database))
         except Error as error:
             message = f'The queue in the database "{database}" cannot be read. {str(error).strip()}'
             raise CommandError(message) from error
-        self.stdout.write(json.dumps(asdict(status)) if as_json else self._table(status))
+        lines = _lines(status)
+        if room is not None:
+            lines.append(("room", room, f"more events can be recorded; partitions ahead: {ahead}"))
+        table = "\n".join(f"{name:<10}{value:>10}   {meaning}" for name, value, meaning in lines)
+        values = asdict(status) | {"room": room, "partitions_ahead": ahead}
+        self.stdout.write(json.dumps(values) if as_json else table)
         problems = []
         if max_lag is not None and status.lag > max_lag:
             problems.append(f"The lag is {readable(status.lag)}, and {readable(max_lag)} is the limit.")
-        if status.partitions_ahead is not None and status.partitions_ahead < LEAST_AHEAD:
-            problems.append(f"After {status.room} more events, recording fails. Run pusherable_partition.")
+        if ahead is not None and ahead < LEAST_AHEAD:
+            problems.append(f"After {room} more events, recording fails. Run pusherable_partition.")
         if problems:
             raise CommandError("\n".join(problems))
 
-    def _table(self, status: Status) -> str:
-        lines = [
-            ("lag", readable(status.lag), "that the oldest delivery has waited"),
-            ("due", status.due, f"to be sent now; the oldest for {readable(status.oldest_due)}"),
-            ("sending", status.sending, "claimed by a relay"),
-            ("relays", status.relays, "at work at this moment"),
-            ("scheduled", status.scheduled, "to be sent later, most often tried in vain before"),
-            ("failed", status.failed, "given up; pusherable_replay --status failed sends them again"),
-        ]
-        if status.room is not None:
-            meaning = f"more events can be recorded; partitions ahead: {status.partitions_ahead}"
-            lines.append(("room", status.room, meaning))
-        return "\n".join(f"{name:<10}{value:>10}   {meaning}" for name, value, meaning in lines)
+
+def _lines(status: Status) -> list[tuple[str, object, str]]:
+    return [
+        ("lag", readable(status.lag), "that the oldest delivery has waited"),
+        ("due", status.due, f"to be sent now; the oldest for {readable(status.oldest_due)}"),
+        ("sending", status.sending, "claimed by a relay"),
+        ("relays", status.relays, "at work at this moment"),
+        ("scheduled", status.scheduled, "to be sent later, most often tried in vain before"),
+        ("failed", status.failed, "given up; pusherable_replay --status failed sends them again"),
+    ]
