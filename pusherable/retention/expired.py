@@ -5,7 +5,8 @@ from functools import cached_property
 from typing import Any, Final, NamedTuple
 
 from django.db import connections
-from django.db.models import Exists, OuterRef, QuerySet, Subquery
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce
 
 from pusherable.models import AccessEvent, Delivery
 from pusherable.retention.policy import Policy
@@ -62,7 +63,10 @@ class Expired:
         self._old = old  # sent or not
         self.events = old
         if not include_undelivered:
-            self.events = old.filter(~Exists(self._queue.filter(event=OuterRef("pk"))))
+            # Old events are from before the first in the queue, as a rule; and then one look there is enough.
+            first = Subquery(self._queue.order_by("event_id").values("event_id")[:1])
+            is_before = Q(pk__lt=Coalesce(first, Value(2**63 - 1)))
+            self.events = old.filter(is_before | ~Exists(self._queue.filter(event=OuterRef("pk"))))
 
     @property
     def is_empty(self) -> bool:
