@@ -7,18 +7,16 @@ own. The time runs from when all of them are ready until the queue is empty.
 import argparse
 import os
 import platform
-import re
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
-from benchmarks.stub import SPAWN, stub
+from benchmarks.process import running, set_up
+from benchmarks.stub import stub
 
 #: The backlog is about so many objects; the events of one leave one after another.
 OBJECTS = 1_000
@@ -32,14 +30,9 @@ class Case:
     events: int
 
 
-def set_up(database: dict[str, Any], port: int) -> None:
-    import django
-    from django.conf import settings
-
-    settings.configure(
-        DATABASES={"default": database},
-        INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "pusherable"],
-        USE_TZ=True,
+def set_up_with(database: dict[str, Any], port: int) -> None:
+    set_up(
+        {"default": database},
         PUSHER_APP_ID="4242",
         PUSHER_KEY="test-key",
         PUSHER_SECRET="test-secret",
@@ -47,45 +40,20 @@ def set_up(database: dict[str, Any], port: int) -> None:
         PUSHER_PORT=port,
         PUSHER_SSL=False,
     )
-    django.setup()
 
 
 def relay(database: dict[str, Any], port: int, concurrency: int, pipe: Connection) -> None:
     """What a relay's process does: say that it is ready, wait for the start, relay until SIGTERM."""
-    set_up(database, port)
+    set_up_with(database, port)
     from pusherable.delivery.relay import Relay
     from pusherable.models import Delivery
 
     one = Relay("default", concurrency=concurrency)
     signal.signal(signal.SIGTERM, lambda *_: one.stop())
-    pipe.send(Delivery.objects.exists())
+    assert Delivery.objects.exists(), "there is no backlog"
+    pipe.send("ready")
     pipe.recv()
     one.run(idle=0.1)
-
-
-@dataclass
-class Process:
-    """A relay's process, and its memory (MiB) as it was from time to time."""
-
-    pid: int
-    pipe: Connection
-    sizes: list[float] = field(default_factory=list)
-
-    def measure(self, what: str = "VmRSS") -> float:
-        [size] = re.findall(rf"{what}:\s+(\d+) kB", Path(f"/proc/{self.pid}/status").read_text())
-        return int(size) / 1024
-
-
-@contextmanager
-def running(*arguments: Any) -> Iterator[Process]:
-    ours, theirs = SPAWN.Pipe()
-    process = SPAWN.Process(target=relay, args=(*arguments, theirs), daemon=True)
-    process.start()
-    assert ours.recv(), "there is no backlog"
-    assert process.pid is not None
-    yield Process(process.pid, ours)
-    process.terminate()
-    process.join()
 
 
 def pile_up(count: int) -> None:
@@ -130,7 +98,7 @@ def measure(case: Case, database: dict[str, Any]) -> None:
     with ExitStack() as stack:
         port = stack.enter_context(stub(case.delay))
         arguments = (database, port, case.concurrency)
-        processes = [stack.enter_context(running(*arguments)) for _ in range(case.relays)]
+        processes = [stack.enter_context(running(relay, *arguments)) for _ in range(case.relays)]
         started = time.perf_counter()
         for process in processes:
             process.pipe.send("go")
@@ -162,7 +130,7 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=100_000, help="the backlog (default 100000)")
     count = parser.parse_args().events
     database = databases.postgres()
-    set_up(database, 0)
+    set_up_with(database, 0)
     from django.core.management import call_command
 
     call_command("migrate", verbosity=0)
