@@ -111,17 +111,19 @@ def test_deleting_object_and_user_leaves_the_event(poll):
     assert AccessEvent.objects.values().get() == before
 
 
-def plan_of(queryset):
-    if connection.vendor == "sqlite":
-        return queryset.explain()
+def plan_of(queryset, index):
     if connection.vendor == "postgresql":
+        # For a table as small as this, other ways are as good, and which is best depends on what other tests
+        # have rolled back. So there is this index, or reading and sorting everything.
+        others = [f"pusherable_{name}" for name in ("object", "type", "user", "action", "time")]
+        others.remove(index)
         with connection.cursor() as cursor:
+            cursor.execute(f"DROP INDEX {', '.join(others)}")
+            cursor.execute("ALTER TABLE pusherable_accessevent DROP CONSTRAINT pusherable_accessevent_pkey")
             cursor.execute("ANALYZE pusherable_accessevent")
-            # What is good enough for a table as small as this one: to read all of it, in whatever order.
             for other_way in ("seqscan", "bitmapscan", "sort"):
                 cursor.execute(f"SET LOCAL enable_{other_way} = off")
-            cursor.execute("ALTER TABLE pusherable_accessevent DROP CONSTRAINT pusherable_accessevent_pkey")
-    return queryset.explain(format="JSON")
+    return queryset.explain(**({"format": "JSON"} if connection.vendor != "sqlite" else {}))
 
 
 @pytest.mark.parametrize(
@@ -147,7 +149,7 @@ def test_lists_are_backed_by_an_index(index, narrow):
         )
         for n in range(3000)
     )
-    plan = plan_of(narrow(AccessEvent.objects.newest()))
+    plan = plan_of(narrow(AccessEvent.objects.newest()), index)
     assert index in plan
     assert not ("SCAN" in plan and connection.vendor == "sqlite")
 
