@@ -1,12 +1,13 @@
-"""Channel kinds and names: which channel an object's events go to."""
+"""Channel kinds and names: which channel an object's events go to, and which object a name means."""
 
 import hashlib
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from string import Formatter
-from typing import Final
+from typing import Any, Final
 
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.db import models
 
 from pusherable.conf import conf
@@ -24,8 +25,16 @@ _UNSAFE_PART = re.compile(r"[^-A-Za-z0-9_@.]")
 _FIELDS: Final = frozenset({"app_label", "model_name", "pk"})
 
 
-def channel_name(obj: models.Model, kind: str = "public") -> str:
+def kind_of(model: type[models.Model]) -> str:
+    """The kind that events of the model are sent to: its own ``pusher_channel_kind``, or the setting's."""
+    kind: str = getattr(model, "pusher_channel_kind", None) or conf.PUSHERABLE_CHANNELS
+    return kind
+
+
+def channel_name(obj: models.Model, kind: str | None = None) -> str:
     """The channel of a saved object, for example ``article_17`` or ``private-article_17``.
+
+    Without a kind it is that of the model (`kind_of`).
 
     A character that Pusher forbids becomes ``=XX`` for each byte of its UTF-8 form (as in quoted-printable,
     RFC 2045, section 6.7), and so does ``=`` itself; the parts of a composite key are joined by ``,``. A name
@@ -34,15 +43,32 @@ def channel_name(obj: models.Model, kind: str = "public") -> str:
 
     Raises ImproperlyConfigured for an unknown kind or a wrong ``PUSHERABLE_CHANNEL_FORMAT``.
     """
+    kind = kind or kind_of(obj._meta.model)
     if kind not in PREFIXES:
         raise ImproperlyConfigured(
             f"{kind!r} is not a kind of channel: write one of {', '.join(map(repr, PREFIXES))}."
         )
-    name = format_name(obj._meta.model, escape_pk(obj.pk))
-    if len(name) > MAX_NAME:
-        digest = hashlib.sha256(name.encode()).hexdigest()[:40]
-        name = f"{name[: MAX_NAME - 41]};{digest}"
-    return PREFIXES[kind] + name
+    return PREFIXES[kind] + _shortened(format_name(obj._meta.model, escape_pk(obj.pk)))
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the name of a channel means."""
+
+    kind: str
+    model: type[models.Model]
+    pk: Any
+
+
+def parse(name: str, models_: Iterable[type[models.Model]]) -> Target | None:
+    """The kind of the channel and its object, which need not exist; the inverse of `channel_name`.
+
+    The object is one of the given models. None for what is no name of theirs, for one that would be the name
+    of objects of two models, and for one that was shortened, since its key cannot be told from it.
+    """
+    kind, rest = _split(name)
+    found = {Target(kind, model, pk) for model in models_ for pk in _keys(model, rest)}
+    return found.pop() if len(found) == 1 else None
 
 
 def checked_names(names: str | Iterable[str]) -> list[str]:
@@ -101,6 +127,45 @@ def format_error(template: object) -> str | None:
 
 
 _VALID: set[str] = set()
+
+
+def _shortened(name: str) -> str:
+    if len(name) <= MAX_NAME:
+        return name
+    return f"{name[: MAX_NAME - 41]};{hashlib.sha256(name.encode()).hexdigest()[:40]}"
+
+
+def _split(name: str) -> tuple[str, str]:
+    for kind in sorted(PREFIXES, key=lambda kind: -len(PREFIXES[kind])):
+        if name.startswith(PREFIXES[kind]):
+            break
+    return kind, name.removeprefix(PREFIXES[kind])
+
+
+def _keys(model: type[models.Model], name: str) -> list[Any]:
+    """The key of the model's object with this name, if there is one: none or one."""
+    before, after = format_name(model, "\0").split("\0")
+    if not (name.startswith(before) and name.endswith(after) and len(name) >= len(before) + len(after)):
+        return []
+    text = name[len(before) : len(name) - len(after)]
+    field: Any = model._meta.pk
+    try:
+        if isinstance(field, models.CompositePrimaryKey):
+            parts = [_unescape(part) for part in text.split(",")]
+            fields: list[Any] = list(field.fields)
+            pk = tuple(part.to_python(value) for part, value in zip(fields, parts, strict=True))
+        else:
+            pk = field.to_python(_unescape(text))
+        # Only as `channel_name` writes it: neither "article_017", nor what is escaped without need.
+        return [pk] if name == format_name(model, escape_pk(pk)) and len(name) <= MAX_NAME else []
+    except (ValueError, ValidationError):
+        return []
+
+
+def _unescape(text: str) -> str:
+    """Raises ValueError for what is no escape, or no UTF-8."""
+    data = re.sub(rb"=([0-9A-F]{2})", lambda match: bytes.fromhex(match[1].decode()), text.encode())
+    return data.decode()
 
 
 def _escape(match: re.Match[str]) -> str:

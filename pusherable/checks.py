@@ -10,10 +10,11 @@ from django.apps import apps
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.db import models
+from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from pusherable.channels import format_error, format_name
+from pusherable.channels import PREFIXES, format_error, format_name
 from pusherable.conf import conf
 from pusherable.delivery.dispatchers import dispatcher
 from pusherable.delivery.transports import transport
@@ -33,8 +34,18 @@ def check_settings(**_kwargs: Any) -> list[checks.CheckMessage]:
         *_delivery(),
         *_recording(),
         *_retention(),
+        *_channel_kinds(),
         *_channel_names(),
     ]
+
+
+@checks.register(checks.Tags.security, deploy=True)
+def check_deployment(**_kwargs: Any) -> list[checks.CheckMessage]:
+    if not conf.broadcasts or conf.PUSHERABLE_CHANNELS != "public":
+        return []
+    message = 'With PUSHERABLE_CHANNELS = "public", everybody who has seen a page can listen to every object.'
+    hint = 'Write PUSHERABLE_CHANNELS = "private" and include pusherable.urls in your URLconf.'
+    return [checks.Warning(message, hint=hint, id="pusherable.W003")]
 
 
 def _credentials() -> Iterator[checks.CheckMessage]:
@@ -196,6 +207,47 @@ def _retention() -> Iterator[checks.CheckMessage]:
                 "entry; or add 'pusherable.E018' to SILENCED_SYSTEM_CHECKS if the app has been removed.",
                 id="pusherable.E018",
             )
+
+
+def _channel_kinds() -> Iterator[checks.CheckMessage]:
+    kinds = ", ".join(f'"{kind}"' for kind in PREFIXES)
+    if conf.PUSHERABLE_CHANNELS not in tuple(PREFIXES):
+        yield checks.Error(
+            f"PUSHERABLE_CHANNELS = {conf.PUSHERABLE_CHANNELS!r} is not a kind of channel.",
+            hint=f"Write one of {kinds}.",
+            id="pusherable.E019",
+        )
+    elif conf.broadcasts and conf.PUSHERABLE_CHANNELS != "public":
+        try:
+            reverse("pusherable:auth")
+        except NoReverseMatch:
+            yield checks.Warning(
+                "Nobody can listen to private channels: no page is told where to ask for them.",
+                hint='Write path("pusherable/", include("pusherable.urls")) in your URLconf, or add '
+                "'pusherable.W004' to SILENCED_SYSTEM_CHECKS if you write what asks for them yourself.",
+                id="pusherable.W004",
+            )
+    for model in apps.get_models():
+        kind = getattr(model, "pusher_channel_kind", None)
+        if kind is not None and kind not in tuple(PREFIXES):
+            yield checks.Error(
+                f"pusher_channel_kind = {kind!r} is not a kind of channel.",
+                hint=f"Write one of {kinds}.",
+                obj=model,
+                id="pusherable.E019",
+            )
+    function = conf.PUSHERABLE_CAN_SUBSCRIBE
+    try:
+        found = import_string(function) if isinstance(function, str) else function
+    except (ImportError, TypeError, ValueError):
+        found = None
+    if not callable(found):
+        yield checks.Error(
+            f"PUSHERABLE_CAN_SUBSCRIBE = {function!r} is not a function, nor the path of one.",
+            hint='Write for example "myproject.access.can_subscribe", a function that takes the user, the '
+            "object and the channel's name, and returns whether the user may hear of the object.",
+            id="pusherable.E020",
+        )
 
 
 def _channel_names() -> Iterator[checks.CheckMessage]:

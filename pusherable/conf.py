@@ -57,6 +57,10 @@ class Conf:
     PUSHERABLE_TRANSPORT = Setting[Backend]({"BACKEND": PUSHER_TRANSPORT})
     PUSHERABLE_DISPATCHER = Setting[Backend]({"BACKEND": "pusherable.delivery.dispatchers.ThreadDispatcher"})
     PUSHERABLE_MAX_ATTEMPTS = Setting[int | None](500)
+    PUSHERABLE_CHANNELS = Setting[str]("public")
+    PUSHERABLE_CAN_SUBSCRIBE = Setting[str | Callable[[Any, Any, str], bool]](
+        "pusherable.authorization.can_subscribe"
+    )
     PUSHERABLE_CHANNEL_FORMAT = Setting[str]("{model_name}_{pk}")
     PUSHERABLE_ON_ERROR = Setting[str]("raise")
     PUSHERABLE_REDACT = Setting[Sequence[str]](())

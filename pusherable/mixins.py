@@ -21,13 +21,13 @@ class PusherMixin:
     Stands before the view in the list of bases. `pusher_include_model_fields` and
     `pusher_exclude_model_fields` are each a field's name or an iterable of names, and choose what the
     event's snapshot holds; by default that is every editable field and the key. `pusher_channel_kind` is
-    "public" or "private".
+    "public" or "private"; by default what the model or ``PUSHERABLE_CHANNELS`` says.
     """
 
     pusher_event_name: str = Action.VIEW
     pusher_include_model_fields: str | Iterable[str] | None = None
     pusher_exclude_model_fields: str | Iterable[str] | None = None
-    pusher_channel_kind: str = "public"
+    pusher_channel_kind: str | None = None
 
     request: HttpRequest
     object: Any

@@ -6,7 +6,7 @@ from django.core.exceptions import ImproperlyConfigured
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pusherable.channels import PREFIXES, channel_name
+from pusherable.channels import PREFIXES, Target, channel_name, kind_of, parse
 from tests.testapp.models import Document, Page, Place, Poll, PollProxy, Restaurant, Seat
 
 PUSHER_ALLOWS = re.compile(r"[-A-Za-z0-9_=@,.;]{1,164}")
@@ -127,3 +127,69 @@ def test_a_wrong_format_is_refused_with_what_is_wrong(template, message, setting
         channel_name(Poll(pk=1))
     assert f"PUSHERABLE_CHANNEL_FORMAT = {template!r}" in str(error.value)
     assert message in str(error.value)
+
+
+MODELS = [Page, Poll, Document, Seat, Restaurant, Place]
+
+
+@pytest.mark.parametrize("kind", PREFIXES)
+@given(obj=objects)
+def test_a_name_means_its_object_again(kind, obj):
+    name = channel_name(obj, kind)
+    wanted = None if ";" in name else Target(kind, type(obj), obj.pk)
+    assert parse(name, MODELS) == wanted
+
+
+@given(text=st.text("abc_=-,.;@0123456789FEpagepollseat", max_size=40))
+def test_only_what_an_object_is_called_means_it(text):
+    """No other way of writing a name leads to the object: whoever may listen is asked for one name."""
+    for name in (text, f"poll_{text}", f"page_{text}", f"seat_{text}", f"private-poll_{text}"):
+        target = parse(name, MODELS)
+        assert target is None or channel_name(target.model(pk=target.pk), target.kind) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "",
+            "poll",
+            "poll_",
+            "poll_x",
+            "poll_017",
+            "poll_+1",
+            "poll_1_",
+            "poll_1=",
+            "polls_1",
+            "POLL_1",
+            " poll_1",
+        ),
+        *("page_=2f", "page_=41", "page_=FF", "seat_1", "seat_a,1,2", "document_x", "unknown_1"),
+        *("private-", "secret-poll_1"),
+    ],
+)
+def test_what_means_nothing(name):
+    assert parse(name, MODELS) is None
+
+
+def test_a_name_of_two_objects_means_neither(settings):
+    settings.PUSHERABLE_CHANNEL_FORMAT = "{pk}.{model_name}"
+    names = {channel_name(Poll(pk=1)), channel_name(Page(pk="1"))}
+    assert names == {"1.poll", "1.page"}
+    settings.PUSHERABLE_CHANNEL_FORMAT = "{model_name}_{pk}"
+    meta = type("Meta", (), {"app_label": "twin"})
+    twin = type("Page_1", (Page,), {"__module__": Page.__module__, "Meta": meta})
+    name = channel_name(twin(pk="2"))
+    assert name == "page_1_2"
+    assert parse(name, [twin]) == Target("public", twin, "2")
+    assert parse(name, [Page]) == Target("public", Page, "1_2")
+    assert parse(name, [Page, twin]) is None
+
+
+def test_the_kind_is_the_models_or_the_settings(settings, monkeypatch):
+    assert kind_of(Poll) == "public"
+    settings.PUSHERABLE_CHANNELS = "private"
+    assert channel_name(Poll(pk=1)) == "private-poll_1"
+    monkeypatch.setattr(Poll, "pusher_channel_kind", "public", raising=False)
+    assert channel_name(Poll(pk=1)) == "poll_1"
+    assert channel_name(Poll(pk=1), "private") == "private-poll_1"

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from pusherable.checks import check_settings
+from pusherable.checks import check_deployment, check_settings
 from tests.test_conf import SETTINGS
 
 BACKENDS = ["PUSHERABLE_TRANSPORT", "PUSHERABLE_DISPATCHER"]
@@ -48,6 +48,8 @@ def test_the_checks_are_registered(settings):
         {"PUSHERABLE_CONTEXT": "tests.test_origin.site_context"},
         {"PUSHERABLE_CONTEXT": dict},
         {"PUSHERABLE_RETENTION": {"view": "90d", "testapp.Poll": "P2Y", "testapp.page": None, "*": "6y"}},
+        {"PUSHERABLE_CHANNELS": "private", "ROOT_URLCONF": "tests.test_authorization"},
+        {"PUSHERABLE_CAN_SUBSCRIBE": "tests.test_authorization.only_its_owner"},
         {"PUSHERABLE_CHANNEL_FORMAT": "{app_label}_{model_name}_{pk}"},
         {"PUSHER_APP_ID": None, "PUSHER_KEY": None, "PUSHER_SECRET": None},  # the tests' transport needs none
     ],
@@ -210,3 +212,33 @@ def test_no_value_breaks_the_checks(name, value):
 @given(values=st.fixed_dictionaries(dict.fromkeys(SETTINGS, junk)))
 def test_not_even_all_of_them_together(values):
     assert all(message.hint for _, message in found(**values))
+
+
+@pytest.mark.parametrize("kind", ["secret", "presence", None, 1])
+def test_a_kind_of_channel_that_is_none(kind):
+    assert_found("E019", 'Write one of "public", "private".', PUSHERABLE_CHANNELS=kind)
+
+
+def test_a_kind_of_channel_that_is_none_on_a_model(monkeypatch):
+    model = apps.get_model("testapp.tag")
+    monkeypatch.setattr(model, "pusher_channel_kind", "secret", raising=False)
+    [(id_, message)] = found()
+    assert (id_, message.obj) == ("E019", model)
+
+
+@pytest.mark.parametrize("function", ["no.such.function", "pusherable.authorization.KINDS", None, 1, ""])
+def test_who_may_subscribe_is_a_function(function):
+    assert_found("E020", "a function that takes the user", PUSHERABLE_CAN_SUBSCRIBE=function)
+
+
+def test_public_channels_are_a_warning_for_deployment(settings):
+    settings.PUSHERABLE_CHANNELS = "private"
+    assert check_deployment() == []
+    settings.PUSHERABLE_CHANNELS = "public"
+    assert [message.id for message in check_deployment()] == ["pusherable.W003"]
+    assert check_deployment not in checks.registry.registry.get_checks()
+    assert check_deployment in checks.registry.registry.get_checks(include_deployment_checks=True)
+
+
+def test_private_channels_need_somebody_to_ask():
+    assert_found("W004", 'include("pusherable.urls")', PUSHERABLE_CHANNELS="private")

@@ -4,9 +4,11 @@ from typing import Any, Final
 
 from django import template
 from django.apps import apps
+from django.conf import settings
 from django.db import models
 from django.template import TemplateSyntaxError
 from django.template.context import Context
+from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -34,15 +36,25 @@ def pusherable_script(context: Context, *, pusher_js: bool = True) -> dict[str, 
         "host": conf.PUSHER_HOST,
         "port": str(conf.port),  # as text: a number would be localized
         "tls": "true" if conf.PUSHER_SSL else "false",
-    }
+    } | _authorization(context)
+
+
+def _authorization(context: Context) -> dict[str, Any]:
+    """Where to ask for a private channel, and how; nothing where ``pusherable.urls`` is not included."""
+    try:
+        endpoint = reverse("pusherable:auth")
+    except NoReverseMatch:
+        return {}
+    header = settings.CSRF_HEADER_NAME.removeprefix("HTTP_").replace("_", "-")
+    return {"endpoint": endpoint, "csrf_header": header, "csrf_token": context.get("csrf_token")}
 
 
 @register.simple_tag
-def pusherable_subscribe(*events_and_object: Any, kind: str = "public") -> SafeString:
+def pusherable_subscribe(*events_and_object: Any, kind: str | None = None) -> SafeString:
     """``{% pusherable_subscribe 'update' 'updated' object %}``: hear of these events of the object.
 
     The last argument is the object; nothing is rendered for None or an object that is not saved yet (the
-    page of a create form). `kind` is the kind of channel that the view broadcasts on.
+    page of a create form). `kind` is needed where the view has a kind of channel of its own.
     """
     *events, obj = events_and_object or ("",)
     if obj is None or (isinstance(obj, models.Model) and (obj._state.adding or obj.pk is None)):

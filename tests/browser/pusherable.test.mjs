@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import pusherable from "../../pusherable/static/pusherable/pusherable.js";
 
-const { connectionOptions, duplicateFilter, words } = pusherable;
+const { authorizer, connectionOptions, duplicateFilter, words } = pusherable;
 
 test("an app at Pusher connects to its cluster", () => {
     assert.deepEqual(connectionOptions({ key: "k", cluster: "eu" }), { cluster: "eu" });
@@ -51,4 +51,52 @@ test("the memory is bounded: the oldest id is forgotten first", () => {
     assert.deepEqual([1, 2, 3, 4].map(isNew), [true, true, true, true]);
     assert.deepEqual([4, 3, 2].map(isNew), [false, false, false]);
     assert.equal(isNew(1), true);
+});
+
+/** What a handler that asks this `site` answers for each channel, and what the site was asked. */
+async function ask(site, requests, settings = {}) {
+    const asked = [];
+    const handler = authorizer({ authEndpoint: "/auth/", ...settings }, async (url, { body, headers }) => {
+        asked.push({ url, socket: body.get("socket_id"), names: body.getAll("channel_names"), headers });
+        return site(body.getAll("channel_names"));
+    });
+    const answers = await Promise.all(
+        requests.map(
+            ([socketId, channelName]) =>
+                new Promise((resolve) => {
+                    handler({ socketId, channelName }, (error, data) => resolve(error?.message ?? data));
+                }),
+        ),
+    );
+    return { asked, answers };
+}
+
+const yes = async (names) => Response.json(Object.fromEntries(names.map((name) => [name, { auth: name }])));
+
+test("all channels of a moment are asked for at once", async () => {
+    const settings = { csrfHeader: "X-CSRFToken", csrfToken: "abc" };
+    const { asked, answers } = await ask(yes, [["1.1", "a"], ["1.1", "b"]], settings);
+    assert.deepEqual(asked, [
+        { url: "/auth/", socket: "1.1", names: ["a", "b"], headers: { "X-CSRFToken": "abc" } },
+    ]);
+    assert.deepEqual(answers, [{ auth: "a" }, { auth: "b" }]);
+});
+
+test("more than a hundred are asked for in turns, and each socket by itself", async () => {
+    const names = Array.from({ length: 150 }, (_, number) => ["1.1", `c${number}`]);
+    const { asked, answers } = await ask(yes, [...names, ["2.2", "d"]]);
+    assert.deepEqual(asked.map(({ socket, names }) => [socket, names.length]), [["1.1", 100], ["1.1", 50], ["2.2", 1]]);
+    assert.deepEqual(answers.at(-1), { auth: "d" });
+});
+
+test("what is refused, and what cannot be asked, is an error for that channel", async () => {
+    const some = async () => Response.json({ a: { auth: "x" }, b: null });
+    assert.deepEqual((await ask(some, [["1.1", "a"], ["1.1", "b"]])).answers, [
+        { auth: "x" },
+        "This user may not subscribe to the channel.",
+    ]);
+    const broken = async () => new Response("", { status: 500 });
+    assert.deepEqual((await ask(broken, [["1.1", "a"]])).answers, ["The site answered 500."]);
+    const gone = async () => Promise.reject(new Error("offline"));
+    assert.deepEqual((await ask(gone, [["1.1", "a"]])).answers, ["offline"]);
 });

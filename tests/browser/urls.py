@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from django.http import HttpRequest, HttpResponse
 from django.template import RequestContext, Template
-from django.urls import path
+from django.urls import include, path
 from django.views.generic import DetailView, UpdateView
 
 from pusherable.mixins import PusherDetailMixin, PusherUpdateMixin
@@ -51,6 +51,7 @@ class PageDetail(PusherDetailMixin, DetailView):
 urlpatterns = [
     path("written/<name>/", written_page),
     path("pusher.js", pusher_js),
+    path("pusherable/", include("pusherable.urls")),
     path("polls/<int:pk>/update/", PollUpdate.as_view()),
     path("pages/<path:pk>/", PageDetail.as_view()),
 ]

@@ -12,8 +12,10 @@
     "use strict";
 
     /**
-     * The script tag's data attributes; host, port and tls only where the server is not Pusher's own.
-     * @typedef {{key?: string, cluster?: string, host?: string, port?: string, tls?: string}} Settings
+     * The script tag's data attributes; host, port and tls only where the server is not Pusher's own, and the
+     * other three only where the site includes `pusherable.urls`.
+     * @typedef {{key?: string, cluster?: string, host?: string, port?: string, tls?: string,
+     *     authEndpoint?: string, csrfHeader?: string, csrfToken?: string}} Settings
      * @typedef {(event: string, data: any) => void} Listener
      */
 
@@ -21,17 +23,67 @@
      * What pusher-js is told about the connection.
      * @param {Settings} settings
      */
-    function connectionOptions({ cluster, host, port, tls }) {
+    function connectionOptions(settings) {
+        const { cluster, host, port, tls, authEndpoint } = settings;
+        const options = authEndpoint ? { channelAuthorization: { customHandler: authorizer(settings) } } : {};
         if (!host) {
-            return { cluster };
+            return { ...options, cluster };
         }
         return {
+            ...options,
             cluster: "", // required, but without effect where there is a host
             wsHost: host,
             wsPort: Number(port),
             wssPort: Number(port),
             forceTLS: tls !== "false",
             enabledTransports: ["ws", "wss"], // the fallbacks over HTTP would ask Pusher's own servers
+        };
+    }
+
+    /**
+     * Asks the site whether this page may join a channel: once for all channels of a moment, up to a hundred.
+     * @param {Settings} settings
+     * @param {typeof fetch} send
+     */
+    function authorizer({ authEndpoint, csrfHeader, csrfToken }, send = (...request) => fetch(...request)) {
+        const most = 100;
+        let waiting = [];
+
+        async function ask(requests) {
+            const body = new URLSearchParams({ socket_id: requests[0].socketId });
+            requests.forEach(({ channelName }) => body.append("channel_names", channelName));
+            const headers = csrfHeader && csrfToken ? { [csrfHeader]: csrfToken } : {};
+            const response = await send(authEndpoint, { method: "POST", body, headers });
+            if (!response.ok) {
+                throw new Error(`The site answered ${response.status}.`);
+            }
+            return response.json();
+        }
+
+        async function askForAll() {
+            const [first] = waiting; // after a reconnect, others may be for another socket
+            const requests = waiting.filter(({ socketId }) => socketId === first.socketId).slice(0, most);
+            waiting = waiting.filter((request) => !requests.includes(request));
+            if (waiting.length) {
+                setTimeout(askForAll);
+            }
+            let answers = {};
+            let problem = new Error("This user may not subscribe to the channel.");
+            try {
+                answers = await ask(requests);
+            } catch (error) {
+                problem = error;
+            }
+            requests.forEach(({ channelName, callback }) => {
+                const answer = answers[channelName];
+                callback(answer ? null : problem, answer ?? null);
+            });
+        }
+
+        return ({ socketId, channelName }, callback) => {
+            if (waiting.push({ socketId, channelName, callback }) === 1) {
+                setTimeout(askForAll);
+            }
         };
     }
 
@@ -175,7 +227,7 @@
     }
 
     if (typeof document === "undefined") {
-        module.exports = { connectionOptions, duplicateFilter, words }; // to the tests, in node
+        module.exports = { authorizer, connectionOptions, duplicateFilter, words }; // to the tests, in node
         return;
     }
     const settings = document.currentScript.dataset; // read now: in a callback there is no current script
