@@ -42,9 +42,9 @@ def pusherable_script(context: Context, *, pusher_js: bool = True) -> dict[str, 
 def _authorization(context: Context) -> dict[str, Any]:
     """Where to ask for a private channel, and how; nothing where ``pusherable.urls`` is not included."""
     try:
-        endpoint = reverse("pusherable:auth")
+        endpoint = reverse("pusherable:auth") if hasattr(settings, "ROOT_URLCONF") else None
     except NoReverseMatch:
-        return {}
+        endpoint = None
     header = settings.CSRF_HEADER_NAME.removeprefix("HTTP_").replace("_", "-")
     return {"endpoint": endpoint, "csrf_header": header, "csrf_token": context.get("csrf_token")}
 
