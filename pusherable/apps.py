@@ -8,4 +8,4 @@ class PusherableConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from pusherable import checks  # noqa: F401  # registers the system checks
+        from pusherable import channel_checks, checks  # noqa: F401  # registers the system checks

@@ -1,43 +1,79 @@
 """Who may listen: whether a user may subscribe to a channel, and the signature that lets them in."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, NamedTuple
 
 from django.apps import apps
+from django.conf import settings
 from django.contrib.auth import get_permission_codename
-from django.core.exceptions import ValidationError
+from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.db import models
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils.module_loading import import_string
 from pusher.signature import sign
 
-from pusherable.channels import Target, parse
+from pusherable.channels import PREFIXES, Target, kind_of, parse
 from pusherable.conf import conf
+from pusherable.encryption import is_encrypted, shared_secret
 from pusherable.mixins import PusherMixin
+from pusherable.presence import channel_data
 
 logger = logging.getLogger(__name__)
-
-#: Kinds of channel that Pusher asks about.
-KINDS: Final = ("private",)
 
 Answer = dict[str, str]
 
 
-def authorize(user: Any, names: Sequence[str], socket_id: str) -> dict[str, Answer | None]:
-    """What to answer Pusher's client for each channel; None is no, for whatever reason, and is logged."""
-    known = broadcast_models()
-    targets = {name: parse(name, known) for name in names}
-    objects = _objects(target for target in targets.values() if target is not None)
+def authorize(
+    user: Any, names: Sequence[str], socket_id: str, *, editing: Sequence[str] = ()
+) -> dict[str, Answer | None]:
+    """What to answer Pusher's client for each channel; None is no, for whatever reason, and is logged.
+
+    `editing` names the presence channels that the user joins with an update page.
+    """
+    allowed = permitted(user, names)
     answers: dict[str, Answer | None] = {}
-    for name, target in targets.items():
-        if target is not None and target.kind in KINDS and _may_subscribe(user, target, objects, name):
-            answers[name] = {"auth": f"{conf.PUSHER_KEY}:{sign(conf.PUSHER_SECRET, f'{socket_id}:{name}')}"}
-        else:
-            answers[name] = None
+    for name in names:
+        answers[name] = _answer(user, name, socket_id, name in editing) if name in allowed else None
+        if answers[name] is None:
             logger.warning("The user %r may not subscribe to %r.", str(getattr(user, "pk", None)), name)
     return answers
+
+
+def permitted(user: Any, names: Sequence[str]) -> dict[str, models.Model]:
+    """Those of the channels, public ones apart, that the user may listen to, with their objects."""
+    known = broadcast_models()
+    targets = {name: target for name in names if (target := parse(name, known)) and target.kind != "public"}
+    objects = existing_objects(targets.values())
+    allowed = {}
+    for name, target in targets.items():
+        obj = objects.get((target.model, target.pk))
+        # Asked for an object that does not exist, too: the answer must not come sooner then.
+        if _may_subscribe(user, obj or target.model(pk=target.pk), name) and obj is not None:
+            allowed[name] = obj
+    return allowed
+
+
+def _answer(user: Any, name: str, socket_id: str, editing: bool) -> Answer | None:
+    signed, answer = f"{socket_id}:{name}", Answer()
+    if name.startswith(PREFIXES["presence"]):
+        if (member := channel_data(user, editing=editing)) is None:
+            return None
+        signed, answer["channel_data"] = f"{signed}:{member}", member
+    if is_encrypted(name):
+        try:
+            answer["shared_secret"] = shared_secret(name)
+        except ImproperlyConfigured as error:
+            logger.error("Nobody can listen to %r: %s", name, error)  # noqa: TRY400  # a traceback tells no more
+            return None
+    return {"auth": f"{conf.PUSHER_KEY}:{sign(conf.PUSHER_SECRET, signed)}"} | answer
+
+
+def _may_subscribe(user: Any, obj: models.Model, name: str) -> bool:
+    function = conf.PUSHERABLE_CAN_SUBSCRIBE
+    check = import_string(function) if isinstance(function, str) else function
+    return bool(check(user, obj, name))
 
 
 def can_subscribe(user: Any, obj: models.Model, channel: str) -> bool:  # noqa: ARG001  # as the project's own
@@ -47,24 +83,47 @@ def can_subscribe(user: Any, obj: models.Model, channel: str) -> bool:  # noqa: 
     return bool(user.is_authenticated and (user.has_perm(permission) or user.has_perm(permission, obj)))
 
 
-def broadcast_models() -> list[type[models.Model]]:
-    """The models whose events are broadcast: by a view in the URLconf, or as their own attribute has it.
+class Broadcast(NamedTuple):
+    """That events of a model are sent to channels of a kind: by a view, or as the model has it."""
 
-    That is ``pusher_channel_kind``, for models of which no view says by `model`, `queryset` or `form_class`
-    that it is about them.
+    model: type[models.Model]
+    kind: str
+    view: type | None
+
+
+def broadcasts() -> list[Broadcast]:
+    """Who broadcasts what: the views in the URLconf, and the models with a ``pusher_channel_kind``.
+
+    The latter is for models of which no view says by `model`, `queryset` or `form_class` that it is about
+    them.
     """
-    own = (model for model in apps.get_models() if getattr(model, "pusher_channel_kind", None))
-    found = {*own, *_models_of_views(get_resolver())}
-    concrete = {model._meta.concrete_model or model for model in found}
-    return sorted(concrete, key=lambda model: model._meta.label)
+    views = pusher_views(get_resolver()) if hasattr(settings, "ROOT_URLCONF") else ()
+    found: list[tuple[type[models.Model], type | None]] = [
+        (model, view) for view in views if (model := _model_of(view))
+    ]
+    found += [(model, None) for model in apps.get_models() if getattr(model, "pusher_channel_kind", None)]
+    return [
+        Broadcast(
+            model._meta.concrete_model or model,
+            getattr(view, "pusher_channel_kind", None) or kind_of(model),
+            view,
+        )
+        for model, view in found
+    ]
+
+
+def broadcast_models() -> list[type[models.Model]]:
+    """The models whose events are broadcast."""
+    return sorted({broadcast.model for broadcast in broadcasts()}, key=lambda model: model._meta.label)
 
 
 @lru_cache(maxsize=8)
-def _models_of_views(resolver: URLResolver) -> frozenset[type[models.Model]]:
-    return frozenset(filter(None, map(_model_of, _views(resolver))))
+def pusher_views(resolver: URLResolver) -> tuple[type[PusherMixin], ...]:
+    """The classes of the views in the URLconf that record events."""
+    return tuple(dict.fromkeys(_views(resolver)))
 
 
-def _views(resolver: URLResolver) -> Iterator[type]:
+def _views(resolver: URLResolver) -> Iterator[type[PusherMixin]]:
     for pattern in resolver.url_patterns:
         if isinstance(pattern, URLPattern):
             view = getattr(pattern.callback, "view_class", None)
@@ -81,7 +140,7 @@ def _model_of(view: Any) -> type[models.Model] | None:
     return model or (queryset.model if queryset is not None else getattr(options, "model", None))
 
 
-def _objects(targets: Iterator[Target]) -> dict[tuple[type[models.Model], Any], models.Model]:
+def existing_objects(targets: Iterable[Target]) -> dict[tuple[type[models.Model], Any], models.Model]:
     """Those that exist, by model and key: one query for each model."""
     wanted: dict[type[models.Model], list[Any]] = {}
     for target in targets:
@@ -108,14 +167,3 @@ def _is_storable(target: Target) -> bool:
     except ValidationError:
         return False
     return "\0" not in str(target.pk)
-
-
-def _may_subscribe(
-    user: Any, target: Target, objects: dict[tuple[type[models.Model], Any], models.Model], name: str
-) -> bool:
-    function = conf.PUSHERABLE_CAN_SUBSCRIBE
-    check = import_string(function) if isinstance(function, str) else function
-    obj = objects.get((target.model, target.pk))
-    # Asked for an object that does not exist, too: the answer must not come sooner then.
-    allowed = check(user, obj or target.model(pk=target.pk), name)
-    return obj is not None and bool(allowed)

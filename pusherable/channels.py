@@ -13,11 +13,19 @@ from django.db import models
 from pusherable.conf import conf
 
 #: Kind of channel -> the prefix by which Pusher tells it (https://pusher.com/docs/channels/using_channels/channels).
-PREFIXES: Final = {"public": "", "private": "private-"}
+PREFIXES: Final = {
+    "public": "",
+    "private": "private-",
+    "private-encrypted": "private-encrypted-",
+    "presence": "presence-",
+}
+
+#: The kinds that events are sent to. A presence channel only tells who is there.
+KINDS: Final = ("public", "private", "private-encrypted")
 
 #: Pusher allows 164 characters. The longest prefix it knows, ``private-encrypted-``, is taken off for every
 #: kind, so that an object has the same name under each of them.
-MAX_NAME: Final = 164 - len("private-encrypted-")
+MAX_NAME: Final = 164 - len(PREFIXES["private-encrypted"])
 
 _NAME = re.compile(r"[-A-Za-z0-9_=@,.;]{1,164}")
 _UNSAFE = re.compile(r"[^-A-Za-z0-9_@,.]")
@@ -120,7 +128,7 @@ def format_error(template: object) -> str | None:
         return "it must contain {model_name}, and {pk} once."
     if wrong := _UNSAFE.search("".join(literal for literal, _, _, _ in parts)):
         return f"Pusher does not allow {wrong.group()!r} here; use letters, digits and - _ @ , ."
-    if template.startswith(("private-", "presence-")):
+    if template.startswith(("private-", "presence-", "encrypted-")):
         return "the prefix of a channel's kind is added by itself; leave it out."
     _VALID.add(template)
     return None

@@ -2,26 +2,26 @@
 
 import re
 from collections.abc import Iterator
-from itertools import combinations
 from math import inf
 from typing import Any
 
 from django.apps import apps
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
-from django.db import models
-from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from pusherable.channels import PREFIXES, format_error, format_name
 from pusherable.conf import conf
 from pusherable.delivery.dispatchers import dispatcher
 from pusherable.delivery.transports import transport
+from pusherable.encryption import master_key
 from pusherable.origin import trusted_networks
 from pusherable.retention.policy import Policy
 
 _HOST = re.compile(r"[^/:\s]*|\[[0-9A-Fa-f:.]+\]")
+NEW_KEY = (
+    "Write the 44 characters that `openssl rand -base64 32` prints, and keep them as secret as PUSHER_SECRET."
+)
 _CREDENTIALS = ("PUSHER_APP_ID", "PUSHER_KEY", "PUSHER_SECRET")
 
 
@@ -30,22 +30,12 @@ def check_settings(**_kwargs: Any) -> list[checks.CheckMessage]:
     return [
         *_credentials(),
         *_connection(),
+        *_encryption(),
         *_backends(),
         *_delivery(),
         *_recording(),
         *_retention(),
-        *_channel_kinds(),
-        *_channel_names(),
     ]
-
-
-@checks.register(checks.Tags.security, deploy=True)
-def check_deployment(**_kwargs: Any) -> list[checks.CheckMessage]:
-    if not conf.broadcasts or conf.PUSHERABLE_CHANNELS != "public":
-        return []
-    message = 'With PUSHERABLE_CHANNELS = "public", everybody who has seen a page can listen to every object.'
-    hint = 'Write PUSHERABLE_CHANNELS = "private" and include pusherable.urls in your URLconf.'
-    return [checks.Warning(message, hint=hint, id="pusherable.W003")]
 
 
 def _credentials() -> Iterator[checks.CheckMessage]:
@@ -116,6 +106,15 @@ def _connection() -> Iterator[checks.CheckMessage]:
         )
 
 
+def _encryption() -> Iterator[checks.CheckMessage]:
+    if conf.PUSHER_ENCRYPTION_MASTER_KEY_BASE64 is None:
+        return
+    try:
+        master_key()
+    except ImproperlyConfigured as error:
+        yield checks.Error(str(error), hint=NEW_KEY, id="pusherable.E021")
+
+
 def _backends() -> Iterator[checks.CheckMessage]:
     for chosen, example in (
         (dispatcher, "dispatchers.ThreadDispatcher"),
@@ -175,11 +174,7 @@ def _recording() -> Iterator[checks.CheckMessage]:
             hint='Write networks without host bits, for example ["10.0.0.0/8", "unix"].',
             id="pusherable.E012",
         )
-    try:
-        function = import_string(added) if isinstance(added, str) else added
-    except (ImportError, TypeError, ValueError):  # the last two for a path that begins with a dot
-        function = added
-    if function is not None and not callable(function):
+    if added is not None and not is_function(added):
         yield checks.Error(
             f"PUSHERABLE_CONTEXT = {added!r} is not a function, nor the path of one.",
             hint='Write for example "myproject.audit.context", a function that takes the request (or None) '
@@ -209,83 +204,6 @@ def _retention() -> Iterator[checks.CheckMessage]:
             )
 
 
-def _channel_kinds() -> Iterator[checks.CheckMessage]:
-    kinds = ", ".join(f'"{kind}"' for kind in PREFIXES)
-    if conf.PUSHERABLE_CHANNELS not in tuple(PREFIXES):
-        yield checks.Error(
-            f"PUSHERABLE_CHANNELS = {conf.PUSHERABLE_CHANNELS!r} is not a kind of channel.",
-            hint=f"Write one of {kinds}.",
-            id="pusherable.E019",
-        )
-    elif conf.broadcasts and conf.PUSHERABLE_CHANNELS != "public":
-        try:
-            reverse("pusherable:auth")
-        except NoReverseMatch:
-            yield checks.Warning(
-                "Nobody can listen to private channels: no page is told where to ask for them.",
-                hint='Write path("pusherable/", include("pusherable.urls")) in your URLconf, or add '
-                "'pusherable.W004' to SILENCED_SYSTEM_CHECKS if you write what asks for them yourself.",
-                id="pusherable.W004",
-            )
-    for model in apps.get_models():
-        kind = getattr(model, "pusher_channel_kind", None)
-        if kind is not None and kind not in tuple(PREFIXES):
-            yield checks.Error(
-                f"pusher_channel_kind = {kind!r} is not a kind of channel.",
-                hint=f"Write one of {kinds}.",
-                obj=model,
-                id="pusherable.E019",
-            )
-    function = conf.PUSHERABLE_CAN_SUBSCRIBE
-    try:
-        found = import_string(function) if isinstance(function, str) else function
-    except (ImportError, TypeError, ValueError):
-        found = None
-    if not callable(found):
-        yield checks.Error(
-            f"PUSHERABLE_CAN_SUBSCRIBE = {function!r} is not a function, nor the path of one.",
-            hint='Write for example "myproject.access.can_subscribe", a function that takes the user, the '
-            "object and the channel's name, and returns whether the user may hear of the object.",
-            id="pusherable.E020",
-        )
-
-
-def _channel_names() -> Iterator[checks.CheckMessage]:
-    template = conf.PUSHERABLE_CHANNEL_FORMAT
-    if error := format_error(template):
-        yield checks.Error(
-            f"PUSHERABLE_CHANNEL_FORMAT = {template!r}: {error}",
-            hint='Write for example "{model_name}_{pk}" (the default) or "{app_label}_{model_name}_{pk}".',
-            id="pusherable.E014",
-        )
-        return
-    around_key = {
-        model: format_name(model, "\0").split("\0") for model in apps.get_models() if not model._meta.proxy
-    }
-    for one, other in combinations(around_key, 2):
-        if _may_collide(one, around_key[one], around_key[other]) or _may_collide(
-            other, around_key[other], around_key[one]
-        ):
-            yield checks.Warning(
-                f"{one._meta.label} and {other._meta.label} share channel names: events of the one reach "
-                "pages of the other.",
-                hint='Set PUSHERABLE_CHANNEL_FORMAT = "{app_label}_{model_name}_{pk}", or add '
-                "'pusherable.W002' to SILENCED_SYSTEM_CHECKS if only one of them is broadcast.",
-                id="pusherable.W002",
-            )
-
-
-def _may_collide(model: type[models.Model], own: list[str], other: list[str]) -> bool:
-    """Whether a key of the model can make a channel name that a key of the other one makes too.
-
-    Equal names around the key always do; `foo` with the text key "bar_1" also meets `foo_bar` with key 1.
-    """
-    if own == other:
-        return True
-    free_text = isinstance(model._meta.pk, (models.CharField, models.TextField))
-    return free_text and other[0].startswith(own[0]) and other[1].endswith(own[1])
-
-
 def _is_installed(label: str) -> bool:
     try:
         apps.get_model(label)
@@ -301,6 +219,14 @@ def _names_a_field(entry: str) -> bool:
     except (LookupError, ValueError):
         return False
     return name.lower() in {field.name.lower() for field in fields}
+
+
+def is_function(value: object) -> bool:
+    """Whether the value is a function, or the path of one."""
+    try:
+        return callable(import_string(value) if isinstance(value, str) else value)
+    except (ImportError, TypeError, ValueError):  # the last two for a path that begins with a dot
+        return False
 
 
 def _is_list_of_strings(value: object) -> bool:

@@ -53,6 +53,7 @@ class Conf:
     PUSHER_PORT = Setting[int | None](None)
     PUSHER_SSL = Setting[bool](True)
     PUSHER_TIMEOUT = Setting[float](5)
+    PUSHER_ENCRYPTION_MASTER_KEY_BASE64 = Setting[str | None](None)
 
     PUSHERABLE_TRANSPORT = Setting[Backend]({"BACKEND": PUSHER_TRANSPORT})
     PUSHERABLE_DISPATCHER = Setting[Backend]({"BACKEND": "pusherable.delivery.dispatchers.ThreadDispatcher"})
@@ -61,13 +62,14 @@ class Conf:
     PUSHERABLE_CAN_SUBSCRIBE = Setting[str | Callable[[Any, Any, str], bool]](
         "pusherable.authorization.can_subscribe"
     )
+    PUSHERABLE_PRESENCE_INFO = Setting[str | Callable[[Any], Mapping[str, Any]] | None](None)
     PUSHERABLE_CHANNEL_FORMAT = Setting[str]("{model_name}_{pk}")
     PUSHERABLE_ON_ERROR = Setting[str]("raise")
     PUSHERABLE_REDACT = Setting[Sequence[str]](())
     PUSHERABLE_TRUSTED_PROXIES = Setting[Sequence[str]](())
     PUSHERABLE_CONTEXT = Setting[str | Callable[[HttpRequest | None], Mapping[str, Any]] | None](None)
     PUSHERABLE_RETENTION = Setting[Mapping[str, str | None]]({})
-    PUSHERABLE_PUSHER_JS_URL = Setting[str]("https://js.pusher.com/8.6.0/pusher.min.js")
+    PUSHERABLE_PUSHER_JS_URL = Setting[str | None](None)
 
     @property
     def has_credentials(self) -> bool:
@@ -78,6 +80,12 @@ class Conf:
     def broadcasts(self) -> bool:
         """Whether events are sent at all: to Pusher with credentials, or by a transport that needs none."""
         return self.has_credentials or self.PUSHERABLE_TRANSPORT.get("BACKEND") != PUSHER_TRANSPORT
+
+    @property
+    def pusher_js_url(self) -> str:
+        """``PUSHERABLE_PUSHER_JS_URL``, or Pusher's own copy: where there is a key, the one that decrypts."""
+        build = "pusher-with-encryption" if self.PUSHER_ENCRYPTION_MASTER_KEY_BASE64 else "pusher"
+        return self.PUSHERABLE_PUSHER_JS_URL or f"https://js.pusher.com/8.6.0/{build}.min.js"
 
     @property
     def port(self) -> int:

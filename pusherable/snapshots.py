@@ -69,11 +69,20 @@ def snapshot(
     FieldDoesNotExist for a name that the model lacks.
     """
     redact = tuple(conf.PUSHERABLE_REDACT)
-    columns = plan(obj._meta.model, _names(fields), _names(exclude) or (), redact)
+    columns = _columns(obj._meta.model, fields, exclude)
     if values is None:
         deferred = obj.get_deferred_fields() if fields is None else ()
         values = {column.name: column.read(obj) for column in columns if column.attname not in deferred}
     return {column.name: _public(values[column.name], redact) for column in columns if column.name in values}
+
+
+def snapshot_fields(
+    model: type[models.Model],
+    fields: str | Iterable[str] | None = None,
+    exclude: str | Iterable[str] | None = None,
+) -> list[str]:
+    """The names of the fields that a snapshot of the model's objects holds; raises like `snapshot`."""
+    return [column.name for column in _columns(model, fields, exclude)]
 
 
 def state(obj: models.Model) -> dict[str, Json]:
@@ -114,6 +123,12 @@ def difference(
         and column.name in after
         and column.differs(before[column.name], after[column.name])
     }
+
+
+def _columns(
+    model: type[models.Model], fields: str | Iterable[str] | None, exclude: str | Iterable[str] | None
+) -> tuple[Column, ...]:
+    return plan(model, _names(fields), _names(exclude) or (), tuple(conf.PUSHERABLE_REDACT))
 
 
 @lru_cache(maxsize=1024)

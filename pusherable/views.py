@@ -3,6 +3,7 @@
 import re
 from typing import Final
 
+from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseForbidden, JsonResponse
 from django.views.decorators.cache import never_cache
@@ -20,13 +21,15 @@ _SOCKET_ID = re.compile(r"[0-9]{1,20}\.[0-9]{1,20}", re.ASCII)
 
 
 @never_cache
+@login_not_required
 @require_POST
 @csrf_protect
 def auth(request: HttpRequest) -> HttpResponse:
     """Authorize one channel as pusher-js asks (``channel_name``), or several at once (``channel_names``).
 
-    The answer is what pusher-js expects, with status 200, or 403; for several, an object of such answers by
-    name, with null for those that are refused. 400 for a request that cannot be.
+    ``editing`` names those of them, presence channels, that an update page joins. The answer is what
+    pusher-js expects, with status 200, or 403; for several, an object of such answers by name, with null for
+    those that are refused. 400 for a request that cannot be.
     Source: https://pusher.com/docs/channels/server_api/authorizing-users/
     """
     if request.content_type not in _FORMS:
@@ -41,7 +44,8 @@ def auth(request: HttpRequest) -> HttpResponse:
         return HttpResponseBadRequest("socket_id must be two numbers with a dot between them.")
     if not 1 <= len(names) <= MOST:
         return HttpResponseBadRequest(f"Ask for 1 to {MOST} channels.")
-    answers = authorize(getattr(request, "user", AnonymousUser()), names, socket_id)
+    user, editing = getattr(request, "user", AnonymousUser()), request.POST.getlist("editing")
+    answers = authorize(user, names, socket_id, editing=editing)
     if name is None:
         return JsonResponse(answers)
     answer = answers[name]

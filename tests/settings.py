@@ -17,6 +17,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "guardian",
     "pusherable",
     "tests.testapp",
 ]
@@ -47,3 +48,7 @@ PUSHER_SECRET = "test-secret"
 PUSHER_CLUSTER = "eu"
 PUSHERABLE_TRANSPORT = {"BACKEND": "pusherable.delivery.transports.LocmemTransport"}
 PUSHERABLE_DISPATCHER = {"BACKEND": "pusherable.delivery.dispatchers.InlineDispatcher"}
+
+# Of django-guardian, the tests use its backend only.
+ANONYMOUS_USER_NAME = None
+GUARDIAN_MONKEY_PATCH_USER = False

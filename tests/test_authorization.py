@@ -1,15 +1,20 @@
 """The endpoint that pusher-js asks: who may subscribe, and what everybody else is told."""
 
+import base64
+import json
+
 import pytest
-from django.contrib.auth.backends import BaseBackend
-from django.contrib.auth.models import Permission, User
 from django.test import Client, override_settings
 from django.urls import include, path
 from django.views.generic import DetailView, UpdateView
+from nacl.secret import SecretBox
 
 from pusherable.authorization import broadcast_models
+from pusherable.channels import PREFIXES
+from pusherable.encryption import encrypted
 from pusherable.mixins import PusherDetailMixin, PusherUpdateMixin
 from pusherable.server.protocol import Credentials
+from tests.listeners import BACKENDS, MASTER_KEY, ROLES, TARGETS, channel, is_allowed, member, user_with
 from tests.testapp.models import Document, Page, Place, Poll, Seat
 
 SOCKET = "123.456"
@@ -39,32 +44,14 @@ urlpatterns = [
 ]
 
 
-class OfObjects(BaseBackend):
-    """Permissions for single objects, as django-guardian has them; the user's name tells for which."""
-
-    def has_perm(self, user_obj, perm, obj=None):
-        return obj is not None and perm == "testapp.view_poll" and user_obj.username == f"reader of {obj.pk}"
-
-
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
 def _site(settings):
     settings.ROOT_URLCONF = __name__
-    settings.AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend", f"{__name__}.OfObjects"]
-
-
-def user_of(role, poll):
-    if role == "anonymous":
-        return None
-    user = User.objects.create_user(f"reader of {poll.pk}" if role == "reader of the object" else role)
-    if role in {"viewer", "inactive"}:
-        user.user_permissions.add(Permission.objects.get(codename="view_poll"))
-    user.is_staff, user.is_superuser = role in {"staff", "superuser"}, role == "superuser"
-    user.is_active = role != "inactive"
-    user.save()
-    return user
+    settings.AUTHENTICATION_BACKENDS = BACKENDS
+    settings.PUSHER_ENCRYPTION_MASTER_KEY_BASE64 = MASTER_KEY
 
 
 def logged_in(user, **options):
@@ -79,50 +66,52 @@ def ask(user_or_client, **data):
     return client.post("/pusherable/auth/", {"socket_id": SOCKET} | data)
 
 
-ALLOWED = {"viewer", "reader of the object", "superuser"}
-ROLES = ["anonymous", "nobody", "staff", "inactive", *sorted(ALLOWED)]
-CHANNELS = {
-    "existing": "private-poll_{pk}",
-    "missing": "private-poll_99999",
-    "too large": "private-poll_99999999999999999999999",
-    "another model": "private-place_1",
-    "unknown model": "private-nothing_1",
-    "not canonical": "private-poll_0{pk}",
-    "public": "poll_{pk}",
-    "another kind": "presence-poll_{pk}",
-    "encrypted": "private-encrypted-poll_{pk}",
-}
+def refusals(caplog):
+    return [each.getMessage() for each in caplog.records if each.name == "pusherable.authorization"]
 
 
-@pytest.mark.parametrize("channel", CHANNELS.values(), ids=CHANNELS)
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("kind", PREFIXES)
 @pytest.mark.parametrize("role", ROLES)
-def test_who_may_listen_to_what(role, channel, poll, caplog):
-    name = channel.format(pk=poll.pk)
-    user = user_of(role, poll)
+def test_who_may_listen_to_what(role, kind, target, poll, caplog):
+    name, user = channel(kind, target, poll), user_with(role, poll)
     response = ask(user, channel_name=name)
-    messages = [each.getMessage() for each in caplog.records if each.name == "pusherable.authorization"]
-    if role in ALLOWED and channel == CHANNELS["existing"]:
-        assert response.status_code == 200
-        assert response.json() == {"auth": CREDENTIALS.channel_auth(SOCKET, name)}
-        assert messages == []
-    else:
+    if target == "malformed name":
+        assert (response.status_code, refusals(caplog)) == (400, [])
+        assert repr(name) in response.text
+    elif not is_allowed(role, kind, target):
         assert (response.status_code, response.content) == (403, b"No.")
-        [message] = messages
+        [message] = refusals(caplog)
         assert name in message
+    else:
+        assert (response.status_code, refusals(caplog)) == (200, [])
+        answer = response.json()
+        data = answer.pop("channel_data", None)
+        if kind == "presence":
+            assert json.loads(data) == member(user)
+        assert answer.pop("auth") == CREDENTIALS.channel_auth(SOCKET, name, data)
+        if kind == "private-encrypted":
+            box = SecretBox(base64.b64decode(answer.pop("shared_secret")))
+            sealed = json.loads(encrypted(name, "Hello."))
+            text = box.decrypt(*(base64.b64decode(sealed[part]) for part in ("ciphertext", "nonce")))
+            assert text == b"Hello."
+        assert answer == {}
 
 
-def test_the_same_work_is_done_for_an_object_that_does_not_exist(poll, django_assert_num_queries):
-    client = logged_in(user_of("nobody", poll))
+def test_an_object_that_does_not_exist_takes_the_same_work(poll, django_assert_num_queries):
+    client = logged_in(user_with("without permission", poll))
+    ask(client, channel_name=f"private-poll_{poll.pk}")  # content types are read once
     for name in (f"private-poll_{poll.pk}", "private-poll_99999"):
-        with django_assert_num_queries(5):  # session, user, the object, permissions of the user and of groups
+        # Session, user, object; permissions of the user and of groups, for the model and for the object.
+        with django_assert_num_queries(7):
             assert ask(client, channel_name=name).status_code == 403
 
 
 def test_many_channels_in_one_request(poll, django_assert_num_queries):
     polls = [poll, *(Poll.objects.create(question=f"{n}", pub_date=poll.pub_date) for n in range(20))]
     names = [f"private-poll_{each.pk}" for each in polls] + ["private-poll_0", "private-place_1"]
-    client = logged_in(user_of("viewer", poll))
-    with django_assert_num_queries(5):
+    client = logged_in(user_with("with model permission", poll))
+    with django_assert_num_queries(5):  # session, user, objects, and the user's permissions, once for all
         response = ask(client, channel_names=names)
     assert response.status_code == 200
     answers = response.json()
@@ -175,6 +164,11 @@ def test_it_is_protected_from_other_sites(poll, admin_user):
     assert ask(client, channel_name=f"private-poll_{poll.pk}").status_code == 403
 
 
+def test_a_site_that_demands_a_login_everywhere_still_answers_itself(poll, settings):
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "django.contrib.auth.middleware.LoginRequiredMiddleware"]
+    assert ask(None, channel_name=f"private-poll_{poll.pk}").status_code == 403
+
+
 def test_answers_are_not_cached(poll, admin_user):
     response = ask(admin_user, channel_name=f"private-poll_{poll.pk}")
     assert "no-store" in response["Cache-Control"]
@@ -191,6 +185,31 @@ def test_a_rule_of_the_projects_own(settings, poll, admin_user, function):
     assert ask(admin_user, channel_name=name).status_code == 403
     Poll.objects.update(owner=admin_user)
     assert ask(admin_user, channel_name=name).status_code == 200
+
+
+def test_who_edits_is_a_member_of_their_own(poll, admin_user):
+    name = f"presence-poll_{poll.pk}"
+    admin_user.first_name = "Ada"
+    admin_user.save()
+    for editing, suffix in ((name, "!edit"), ("presence-poll_99999", "")):
+        answer = ask(admin_user, channel_name=name, editing=[editing]).json()
+        assert json.loads(answer["channel_data"]) == member(admin_user, suffix)
+        assert answer["auth"] == CREDENTIALS.channel_auth(SOCKET, name, answer["channel_data"])
+
+
+def test_a_visitor_without_a_name_is_nobodys_neighbour(settings, poll):
+    settings.PUSHERABLE_CAN_SUBSCRIBE = lambda user, obj, channel: True
+    assert ask(None, channel_name=f"private-poll_{poll.pk}").status_code == 200
+    for editing in ([], [f"presence-poll_{poll.pk}"]):
+        assert ask(None, channel_name=f"presence-poll_{poll.pk}", editing=editing).status_code == 403
+
+
+@pytest.mark.parametrize("key", [None, "c2hvcnQ="])
+def test_without_its_key_an_encrypted_channel_has_no_listeners(settings, poll, admin_user, caplog, key):
+    settings.PUSHER_ENCRYPTION_MASTER_KEY_BASE64 = key
+    assert ask(admin_user, channel_name=f"private-encrypted-poll_{poll.pk}").status_code == 403
+    assert "PUSHER_ENCRYPTION_MASTER_KEY_BASE64" in refusals(caplog)[0]
+    assert "c2hvcnQ" not in caplog.text
 
 
 def test_models_that_are_broadcast(monkeypatch):

@@ -1,16 +1,15 @@
 import math
 
 import pytest
-from django.apps import apps
 from django.core import checks
-from django.db import models
 from django.test import override_settings
-from django.test.utils import isolate_apps
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from pusherable.checks import check_deployment, check_settings
+from pusherable.channel_checks import check_channels
+from pusherable.checks import check_settings
+from tests.listeners import MASTER_KEY
 from tests.test_conf import SETTINGS
 
 BACKENDS = ["PUSHERABLE_TRANSPORT", "PUSHERABLE_DISPATCHER"]
@@ -18,7 +17,10 @@ BACKENDS = ["PUSHERABLE_TRANSPORT", "PUSHERABLE_DISPATCHER"]
 
 def found(**settings):
     with override_settings(**settings):
-        return [(message.id.removeprefix("pusherable."), message) for message in check_settings()]
+        return [
+            (message.id.removeprefix("pusherable."), message)
+            for message in [*check_settings(), *check_channels()]
+        ]
 
 
 def assert_found(id_, hint, **settings):
@@ -49,6 +51,12 @@ def test_the_checks_are_registered(settings):
         {"PUSHERABLE_CONTEXT": dict},
         {"PUSHERABLE_RETENTION": {"view": "90d", "testapp.Poll": "P2Y", "testapp.page": None, "*": "6y"}},
         {"PUSHERABLE_CHANNELS": "private", "ROOT_URLCONF": "tests.test_authorization"},
+        {
+            "PUSHERABLE_CHANNELS": "private-encrypted",
+            "PUSHER_ENCRYPTION_MASTER_KEY_BASE64": MASTER_KEY,
+            "ROOT_URLCONF": "tests.test_authorization",
+        },
+        {"PUSHERABLE_PRESENCE_INFO": "tests.test_presence.avatar"},
         {"PUSHERABLE_CAN_SUBSCRIBE": "tests.test_authorization.only_its_owner"},
         {"PUSHERABLE_CHANNEL_FORMAT": "{app_label}_{model_name}_{pk}"},
         {"PUSHER_APP_ID": None, "PUSHER_KEY": None, "PUSHER_SECRET": None},  # the tests' transport needs none
@@ -114,6 +122,16 @@ def test_other_right_settings_are_silent_too(right):
         ("E018", "SILENCED_SYSTEM_CHECKS", {"PUSHERABLE_RETENTION": {"gone.thing": "2y"}}),
         ("E014", '"{model_name}_{pk}"', {"PUSHERABLE_CHANNEL_FORMAT": "{model_name}_{id}"}),
         ("E014", '"{model_name}_{pk}"', {"PUSHERABLE_CHANNEL_FORMAT": None}),
+        ("E014", '"{model_name}_{pk}"', {"PUSHERABLE_CHANNEL_FORMAT": "encrypted-{model_name}_{pk}"}),
+        ("E020", "a function that takes the user", {"PUSHERABLE_CAN_SUBSCRIBE": "no.such.function"}),
+        ("E020", "a function that takes the user", {"PUSHERABLE_CAN_SUBSCRIBE": "pusherable.channels.KINDS"}),
+        ("E020", "a function that takes the user", {"PUSHERABLE_CAN_SUBSCRIBE": None}),
+        ("E020", "a function that takes the user", {"PUSHERABLE_CAN_SUBSCRIBE": ""}),
+        ("E021", "openssl rand -base64 32", {"PUSHER_ENCRYPTION_MASTER_KEY_BASE64": "c2hvcnQ="}),
+        ("E021", "openssl rand -base64 32", {"PUSHER_ENCRYPTION_MASTER_KEY_BASE64": ""}),
+        ("E021", "openssl rand -base64 32", {"PUSHER_ENCRYPTION_MASTER_KEY_BASE64": b"x" * 32}),
+        ("E022", '{"avatar": ', {"PUSHERABLE_PRESENCE_INFO": "no.such.function"}),
+        ("E022", '{"avatar": ', {"PUSHERABLE_PRESENCE_INFO": {"avatar": "/x.png"}}),
     ],
     ids=str,
 )
@@ -163,30 +181,6 @@ def test_without_credentials_nothing_is_broadcast(settings):
     assert_found("W001", "Set PUSHER_APP_ID", PUSHER_APP_ID=None, PUSHER_KEY=None, PUSHER_SECRET=None)
 
 
-@isolate_apps()
-def test_models_that_share_channel_names(monkeypatch):
-    class Poll(models.Model):
-        class Meta:
-            app_label = "other"
-
-    class PageOf(models.Model):
-        class Meta:
-            app_label = "other"
-            db_table = "page_of"
-
-    PageOf._meta.model_name = "page_of"
-    installed = apps.get_models()
-    monkeypatch.setattr(apps, "get_models", lambda: [*installed, Poll])
-    assert_found("W002", '"{app_label}_{model_name}_{pk}"')
-    assert "testapp.Poll and other.Poll" in found()[0][1].msg
-    assert found(PUSHERABLE_CHANNEL_FORMAT="{app_label}_{model_name}_{pk}") == []
-
-    # The page with the key "of_1" has the name of the page_of with the key 1.
-    monkeypatch.setattr(apps, "get_models", lambda: [PageOf, *installed])
-    assert "other.PageOf and testapp.Page share" in found()[0][1].msg
-    assert found(PUSHERABLE_CHANNEL_FORMAT="{pk}.{model_name}") == []
-
-
 scalars = st.one_of(
     *(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary(), st.complex_numbers()),
     st.sampled_from([object(), object, print, "{model_name}_{pk}", "raise", "..x", ".x", "a..b"]),
@@ -212,33 +206,3 @@ def test_no_value_breaks_the_checks(name, value):
 @given(values=st.fixed_dictionaries(dict.fromkeys(SETTINGS, junk)))
 def test_not_even_all_of_them_together(values):
     assert all(message.hint for _, message in found(**values))
-
-
-@pytest.mark.parametrize("kind", ["secret", "presence", None, 1])
-def test_a_kind_of_channel_that_is_none(kind):
-    assert_found("E019", 'Write one of "public", "private".', PUSHERABLE_CHANNELS=kind)
-
-
-def test_a_kind_of_channel_that_is_none_on_a_model(monkeypatch):
-    model = apps.get_model("testapp.tag")
-    monkeypatch.setattr(model, "pusher_channel_kind", "secret", raising=False)
-    [(id_, message)] = found()
-    assert (id_, message.obj) == ("E019", model)
-
-
-@pytest.mark.parametrize("function", ["no.such.function", "pusherable.authorization.KINDS", None, 1, ""])
-def test_who_may_subscribe_is_a_function(function):
-    assert_found("E020", "a function that takes the user", PUSHERABLE_CAN_SUBSCRIBE=function)
-
-
-def test_public_channels_are_a_warning_for_deployment(settings):
-    settings.PUSHERABLE_CHANNELS = "private"
-    assert check_deployment() == []
-    settings.PUSHERABLE_CHANNELS = "public"
-    assert [message.id for message in check_deployment()] == ["pusherable.W003"]
-    assert check_deployment not in checks.registry.registry.get_checks()
-    assert check_deployment in checks.registry.registry.get_checks(include_deployment_checks=True)
-
-
-def test_private_channels_need_somebody_to_ask():
-    assert_found("W004", 'include("pusherable.urls")', PUSHERABLE_CHANNELS="private")

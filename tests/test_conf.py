@@ -2,6 +2,7 @@ import pytest
 from django.test import override_settings
 
 from pusherable.conf import Conf, Setting, conf
+from tests.listeners import MASTER_KEY
 
 SETTINGS = [name for name in dir(Conf) if isinstance(getattr(Conf, name), Setting)]
 
@@ -44,3 +45,11 @@ def test_only_pusher_itself_needs_credentials(settings):
 def test_the_port_follows_from_the_scheme(port, tls, expected, settings):
     settings.PUSHER_PORT, settings.PUSHER_SSL = port, tls
     assert conf.port == expected
+
+
+def test_pusher_js_comes_from_pusher_and_decrypts_where_there_is_a_key(settings):
+    assert conf.pusher_js_url == "https://js.pusher.com/8.6.0/pusher.min.js"
+    settings.PUSHER_ENCRYPTION_MASTER_KEY_BASE64 = MASTER_KEY
+    assert conf.pusher_js_url == "https://js.pusher.com/8.6.0/pusher-with-encryption.min.js"
+    settings.PUSHERABLE_PUSHER_JS_URL = "/static/pusher.js"
+    assert conf.pusher_js_url == "/static/pusher.js"

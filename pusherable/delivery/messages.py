@@ -6,10 +6,13 @@ from typing import Any, Final, NamedTuple
 
 from django.apps import apps
 
+from pusherable.encryption import is_encrypted
 from pusherable.models import AccessEvent, Delivery
 
 #: Pusher refuses more bytes of UTF-8 than this in one event's data (https://pusher.com/docs/channels/library_auth_reference/rest-api).
 MAX_DATA: Final = 10_240
+#: What remains of it for a text that is encrypted (16 bytes more), in base64, beside its nonce, as JSON.
+MAX_ENCRYPTED: Final = 7_616
 
 
 class Message(NamedTuple):
@@ -23,12 +26,13 @@ class Message(NamedTuple):
 def messages(delivery: Delivery) -> list[Message]:
     """The messages of a delivery, one for each of its event's channels."""
     event = delivery.event
-    data = encode(event, replayed=delivery.replayed)
-    return [Message(channel, event.action, data) for channel in event.channels]
+    limits = {channel: MAX_ENCRYPTED if is_encrypted(channel) else MAX_DATA for channel in event.channels}
+    data = {limit: encode(event, limit, replayed=delivery.replayed) for limit in set(limits.values())}
+    return [Message(channel, event.action, data[limit]) for channel, limit in limits.items()]
 
 
-def encode(event: AccessEvent, *, replayed: bool = False) -> str:
-    """The message's JSON. `object` is reduced to its key where all of it would be more than Pusher takes."""
+def encode(event: AccessEvent, limit: int = MAX_DATA, *, replayed: bool = False) -> str:
+    """The message's JSON. `object` is reduced to its key where all of it would be more than `limit` bytes."""
     message: dict[str, Any] = {
         "object": event.snapshot,
         "user": event.username,
@@ -41,10 +45,10 @@ def encode(event: AccessEvent, *, replayed: bool = False) -> str:
     if replayed:
         message["replayed"] = True
     data = _dump(message)
-    if len(data.encode()) > MAX_DATA:
+    if len(data.encode()) > limit:
         message |= {"object": _key(event), "truncated": True}
         data = _dump(message)
-    if len(data.encode()) > MAX_DATA:  # the names of hundreds of changed fields
+    if len(data.encode()) > limit:  # the names of hundreds of changed fields
         data = _dump(message | {"changed": []})
     return data
 

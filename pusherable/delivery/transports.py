@@ -12,6 +12,7 @@ from urllib.parse import unquote
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
+from django.core.exceptions import ImproperlyConfigured
 from pusher.errors import PusherBadAuth, PusherBadRequest, PusherError, PusherForbidden
 from pusher.http import process_response
 from pusher.pusher_client import PusherClient
@@ -20,6 +21,7 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from pusherable.conf import conf
 from pusherable.delivery.backends import Chosen
 from pusherable.delivery.messages import Message
+from pusherable.encryption import encrypted, is_encrypted
 from pusherable.snapshots import clean
 
 _UNREACHABLE = (
@@ -81,7 +83,7 @@ class PusherTransport:
         self._client: PusherClient | None = None
 
     def send(self, messages: Sequence[Message]) -> None:
-        batch = [message._asdict() for message in messages]
+        batch = [_sealed(message)._asdict() for message in messages]
         # Encoded already: the client would measure the text with sys.getsizeof, not in bytes of UTF-8.
         with _errors():
             answer = self.client.trigger_batch(batch, already_encoded=True)
@@ -105,6 +107,16 @@ class PusherTransport:
                 self._client = Client()
                 self._made_for = made_for
             return self._client
+
+
+def _sealed(message: Message) -> Message:
+    """The message as it goes to the server: on an encrypted channel, it cannot be read there."""
+    if not is_encrypted(message.channel):
+        return message
+    try:
+        return message._replace(data=encrypted(message.channel, message.data))
+    except ImproperlyConfigured as error:
+        raise ConfigurationError(str(error)) from error
 
 
 @contextmanager

@@ -29,7 +29,7 @@ def pusherable_script(context: Context, *, pusher_js: bool = True) -> dict[str, 
     ``pusher_js=False`` leaves the first out, for pages that load pusher-js themselves.
     """
     return {
-        "pusher_js": conf.PUSHERABLE_PUSHER_JS_URL if pusher_js else None,
+        "pusher_js": conf.pusher_js_url if pusher_js else None,
         "nonce": context.get("csp_nonce"),
         "key": conf.PUSHER_KEY if conf.has_credentials else None,
         "cluster": "" if conf.PUSHER_HOST else conf.PUSHER_CLUSTER,

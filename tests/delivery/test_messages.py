@@ -7,8 +7,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pusherable.delivery.messages import MAX_DATA, Message, encode, messages
+from pusherable.delivery.messages import MAX_DATA, MAX_ENCRYPTED, Message, encode, messages
+from pusherable.encryption import encrypted
 from pusherable.models import AccessEvent, Delivery
+from tests.listeners import MASTER_KEY
 from tests.testapp.models import Seat
 
 AT = dt.datetime(2026, 11, 22, 10, 0, 0, 123456, tzinfo=dt.UTC)
@@ -111,6 +113,20 @@ def test_one_byte_more_reduces_the_object_to_its_key(character, action):
     assert message["truncated"] is True
     assert message["event_id"] == 1042
     assert message["user"] == "admin"
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_an_encrypted_message_has_room_for_its_seal(more, settings):
+    settings.PUSHER_ENCRYPTION_MASTER_KEY_BASE64 = MASTER_KEY
+    channels = ["poll_1", "private-encrypted-poll_1"]
+    event = sized(MAX_ENCRYPTED + more)
+    event.channels = channels
+    [plain, secret] = messages(Delivery(event=event))
+    assert [plain.channel, secret.channel] == channels
+    assert "truncated" not in plain.data
+    assert ("truncated" in secret.data) == bool(more)
+    assert len(encrypted(channels[1], secret.data).encode()) <= MAX_DATA
+    assert len(encrypted(channels[1], "x" * (MAX_ENCRYPTED + 1))) > MAX_DATA
 
 
 def test_a_truncated_replay_is_still_a_replay():

@@ -16,7 +16,10 @@ from pusherable.delivery.transports import (
     probe,
     transport,
 )
+from pusherable.encryption import shared_secret
 from pusherable.server.testing import LocalServer
+from tests.listeners import MASTER_KEY
+from tests.test_encryption import opened
 
 
 @pytest.fixture
@@ -50,6 +53,22 @@ def test_any_text_of_at_most_10240_bytes_arrives_unchanged(server, message, text
     assert sys.getsizeof("x" * 5_000 + "😀") > 10_240
     transport.get().send([message(data=text)])
     assert [event.data for event in server.messages] == [text]
+
+
+def test_a_message_on_an_encrypted_channel_is_not_readable_at_the_server(server, settings, message):
+    settings.PUSHER_ENCRYPTION_MASTER_KEY_BASE64 = MASTER_KEY
+    name = "private-encrypted-poll_1"
+    transport.get().send([message(name, data='{"user": "ada"}'), message("private-poll_1", data="{}")])
+    [sealed, plain] = [event.data for event in server.messages]
+    assert "ada" not in server.requests[0].body.decode()
+    assert opened(sealed, shared_secret(name)) == '{"user": "ada"}'
+    assert plain == "{}"
+
+
+def test_without_a_key_nothing_is_sent_in_clear(server, message):
+    with pytest.raises(ConfigurationError, match="PUSHER_ENCRYPTION_MASTER_KEY_BASE64 is not set"):
+        transport.get().send([message("private-encrypted-poll_1")])
+    assert server.requests == []
 
 
 def test_an_app_id_that_is_not_a_number_for_a_self_hosted_server(settings, message):
