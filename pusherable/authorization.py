@@ -37,7 +37,7 @@ def authorize(
     for name in names:
         answers[name] = _answer(user, name, socket_id, name in editing) if name in allowed else None
         if answers[name] is None:
-            logger.warning("The user %r may not subscribe to %r.", str(getattr(user, "pk", None)), name)
+            logger.warning("The user %r may not subscribe to %.200r.", str(getattr(user, "pk", None)), name)
     return answers
 
 

@@ -35,7 +35,8 @@ def check_deployment(**_kwargs: Any) -> list[checks.CheckMessage]:
 
 
 def _is_broadcast() -> bool:
-    return isinstance(conf.PUSHERABLE_TRANSPORT, dict) and conf.broadcasts  # another check tells if it is none
+    # Another check tells of a transport that is no dict.
+    return isinstance(conf.PUSHERABLE_TRANSPORT, dict) and conf.broadcasts
 
 
 def _kinds() -> Iterator[checks.CheckMessage]:

@@ -1,4 +1,4 @@
-"""The log and the queue beside it."""
+"""The log, the queue beside it, and the webhooks that are in the log."""
 
 import datetime as dt
 from typing import Any, Self
@@ -13,7 +13,10 @@ from pusherable.snapshots import object_key, object_type
 
 
 class Action(models.TextChoices):
-    """The built-in actions: present tense, a page was opened; past tense, a change was saved."""
+    """The built-in actions: present tense, a page was opened; past tense, a change was saved.
+
+    `LEFT` is the end of a visit: the user's last page of the object was closed.
+    """
 
     VIEW = "view", _("view")
     UPDATE = "update", _("update")
@@ -22,6 +25,7 @@ class Action(models.TextChoices):
     UPDATED = "updated", _("updated")
     CREATED = "created", _("created")
     DELETED = "deleted", _("deleted")
+    LEFT = "left", _("left")
 
 
 class AccessEventQuerySet(models.QuerySet["AccessEvent"]):
@@ -142,3 +146,22 @@ class Delivery(models.Model):
         """A new delivery of the event, not saved yet."""
         lane = crc32(f"{event.object_type}:{event.object_pk}".encode()) >> 1  # 31 bits, as all databases take
         return cls(event_id=event.pk, lane=lane, **fields)
+
+
+class Webhook(models.Model):
+    """A webhook of Pusher's that is in the log: told again, it adds nothing.
+
+    The row is kept somewhat longer than the same webhook would be accepted.
+    """
+
+    digest = models.CharField(_("digest"), max_length=64, primary_key=True)
+    received_at = models.DateTimeField(_("received at"), default=timezone.now)
+
+    class Meta:
+        verbose_name = _("webhook")
+        verbose_name_plural = _("webhooks")
+        default_permissions = ()
+        indexes = [models.Index(fields=["received_at"], name="pusherable_webhook_time")]
+
+    def __str__(self) -> str:
+        return self.digest

@@ -74,7 +74,7 @@ def record_access(
             event.request_id = origin.request_id(request)
         if isinstance(obj, models.Model):
             event.object_pk = object_key(obj)
-            event.object_repr = _repr(obj)
+            event.object_repr = object_repr(obj)
             if snapshot is None:
                 event.snapshot = take_snapshot(obj, fields, exclude)
             else:
@@ -97,14 +97,27 @@ def record_access(
             "The access %r of a %s was served but could not be recorded.", action, object_type(obj)
         )
         return None
+    return _announce(event, alias)
+
+
+arecord_access = sync_to_async(record_access, thread_sensitive=True)
+
+
+def record_event(event: AccessEvent, using: str) -> AccessEvent:
+    """Record what is described already, because it was not a request of this site that told of it.
+
+    If it cannot be written the error is raised, whatever ``PUSHERABLE_ON_ERROR`` says: no page depends on it,
+    and whoever told of it has to know.
+    """
+    return _announce(_write(event, using), using)
+
+
+def _announce(event: AccessEvent, alias: str) -> AccessEvent:
     event_recorded.send_robust(sender=AccessEvent, event=event, using=alias)
     if event.channels:
         # No `partial`: where the hook fails, Django 5.2 asks it for its name.
         transaction.on_commit(lambda: wake(alias), using=alias, robust=True)
     return event
-
-
-arecord_access = sync_to_async(record_access, thread_sensitive=True)
 
 
 def _write(event: AccessEvent, alias: str) -> AccessEvent:
@@ -163,7 +176,8 @@ def _columns(model: type[models.Model]) -> "tuple[models.Field[Any, Any], ...]":
     return tuple(field for field in model._meta.concrete_fields if field.column not in given)
 
 
-def _repr(obj: models.Model) -> str:
+def object_repr(obj: models.Model) -> str:
+    """``str(obj)`` as the log has it."""
     try:
         text = str(obj)
     except Exception:  # noqa: BLE001  # the project's own __str__, and no reason to lose the event

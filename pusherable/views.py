@@ -1,4 +1,4 @@
-"""The endpoint that Pusher's client asks whether its user may subscribe."""
+"""The endpoints: Pusher's client asks whether its user may subscribe, and Pusher tells who has left."""
 
 import re
 from typing import Final
@@ -7,11 +7,14 @@ from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseForbidden, JsonResponse
 from django.views.decorators.cache import never_cache
-from django.views.decorators.csrf import csrf_protect
-from django.views.decorators.http import require_POST
+from django.views.decorators.csrf import csrf_exempt, csrf_protect
+from django.views.decorators.http import require_GET, require_POST
 
-from pusherable.authorization import authorize
-from pusherable.channels import checked_names
+from pusherable.authorization import authorize, permitted
+from pusherable.channels import PREFIXES, checked_names
+from pusherable.presence import member_id
+from pusherable.versions import version
+from pusherable.webhooks import WebhookError, receive
 
 #: So many channels are asked for at once, at most.
 MOST: Final = 100
@@ -29,7 +32,7 @@ def auth(request: HttpRequest) -> HttpResponse:
 
     ``editing`` names those of them, presence channels, that an update page joins. The answer is what
     pusher-js expects, with status 200, or 403; for several, an object of such answers by name, with null for
-    those that are refused. 400 for a request that cannot be.
+    those that are refused or no names at all. 400 for a request that cannot be.
     Source: https://pusher.com/docs/channels/server_api/authorizing-users/
     """
     if request.content_type not in _FORMS:
@@ -37,7 +40,7 @@ def auth(request: HttpRequest) -> HttpResponse:
     socket_id, name = request.POST.get("socket_id", ""), request.POST.get("channel_name")
     names = request.POST.getlist("channel_names") if name is None else [name]
     try:
-        checked_names(names)
+        checked_names([] if name is None else name)
     except ValueError as error:
         return HttpResponseBadRequest(str(error), content_type="text/plain; charset=utf-8")
     if not _SOCKET_ID.fullmatch(socket_id):
@@ -50,3 +53,40 @@ def auth(request: HttpRequest) -> HttpResponse:
         return JsonResponse(answers)
     answer = answers[name]
     return HttpResponseForbidden("No.") if answer is None else JsonResponse(answer)
+
+
+@never_cache
+@login_not_required
+@require_GET
+def changed(request: HttpRequest) -> HttpResponse:
+    """Whether the object of a presence channel (``channel``) is another by now than in ``version``.
+
+    403 for who may not subscribe to the channel, and for an object that is gone.
+    """
+    user, name = getattr(request, "user", AnonymousUser()), request.GET.get("channel", "")
+    try:
+        checked_names(name)
+    except ValueError as error:
+        return HttpResponseBadRequest(str(error), content_type="text/plain; charset=utf-8")
+    is_member = name.startswith(PREFIXES["presence"]) and member_id(user, editing=False)
+    obj = permitted(user, [name]).get(name) if is_member else None
+    if obj is None:
+        return HttpResponseForbidden("No.")
+    return JsonResponse({"changed": version(obj) != request.GET.get("version")})
+
+
+@never_cache
+@login_not_required
+@csrf_exempt
+@require_POST
+def webhook(request: HttpRequest) -> HttpResponse:
+    """Take a webhook of Pusher's: 200, or 401 and 400 for one that is not authentic or cannot be.
+
+    Pusher repeats whatever is not answered with 2xx within four seconds, for five minutes.
+    """
+    key, signature = (request.headers.get(f"X-Pusher-{name}", "") for name in ("Key", "Signature"))
+    try:
+        receive(request.body, key=key, signature=signature)
+    except WebhookError as error:
+        return HttpResponse(str(error), status=error.status, content_type="text/plain; charset=utf-8")
+    return HttpResponse()

@@ -1,7 +1,7 @@
 """Who is subscribed to what: the state of the server. No input or output happens here."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -56,6 +56,20 @@ class Member:
         return member
 
 
+@dataclass(frozen=True)
+class Change:
+    """That a channel is occupied or vacated, or a member is added or removed: an event of a webhook."""
+
+    name: str
+    channel: str
+    user_id: str | None = None
+
+    @property
+    def event(self) -> dict[str, str]:
+        event = {"name": self.name, "channel": self.channel}
+        return event if self.user_id is None else event | {"user_id": self.user_id}
+
+
 class Channel:
     """A channel exists while somebody is subscribed to it."""
 
@@ -76,11 +90,12 @@ class Channel:
             if client.socket_id != exclude:
                 client.send(frame)
 
-    def join(self, client: Client, member: Member | None) -> None:
+    def join(self, client: Client, member: Member | None) -> Member | None:
+        """Let the client in; the member who was added by that, if any."""
         if member is None:
             self.subscribers[client] = None
             self._confirm(client, {})
-            return
+            return None
         if is_new := member.user_id not in self.users:
             if len(self.users) >= protocol.MAX_MEMBERS:
                 raise SubscriptionError.limit(f"A channel has at most {protocol.MAX_MEMBERS} members.")
@@ -95,11 +110,15 @@ class Channel:
             "hash": {user.user_id: user.user_info for user in users.values()},
         }
         self._confirm(client, {"presence": presence})
+        return member if is_new else None
 
-    def leave(self, client: Client) -> None:
+    def leave(self, client: Client) -> Member | None:
+        """Let the client go; the member who was removed by that, if any."""
         member = self.subscribers.pop(client)
-        if member is not None and member.user_id not in self.users:
-            self.broadcast(self._internal("member_removed", {"user_id": member.user_id}))
+        if member is None or member.user_id in self.users:
+            return None
+        self.broadcast(self._internal("member_removed", {"user_id": member.user_id}))
+        return member
 
     def info(self, attributes: Iterable[str]) -> dict[str, int]:
         """The attributes that apply: only a presence channel counts users."""
@@ -116,10 +135,13 @@ class Channel:
 
 
 class Hub:
-    """All channels of one app."""
+    """All channels of one app; ``on_change`` is called with whatever changes in them."""
 
-    def __init__(self, credentials: Credentials) -> None:
+    def __init__(
+        self, credentials: Credentials, on_change: Callable[[Change], object] = lambda _change: None
+    ) -> None:
         self.credentials = credentials
+        self.on_change = on_change
         self.channels: dict[str, Channel] = {}
 
     def channel(self, name: str) -> Channel:
@@ -145,15 +167,22 @@ class Hub:
         member = None
         if name.startswith(protocol.PRESENCE):
             member = Member.parse(channel_data if isinstance(channel_data, str) else "null")
-        channel.join(client, member)
-        self.channels[name] = channel
+        added = channel.join(client, member)
+        if name not in self.channels:
+            self.channels[name] = channel
+            self.on_change(Change("channel_occupied", name))
+        if added is not None:
+            self.on_change(Change("member_added", name, added.user_id))
 
     def unsubscribe(self, client: Client, name: str) -> None:
         channel = self.channel(name)
         if client in channel.subscribers:
-            channel.leave(client)
+            removed = channel.leave(client)
+            if removed is not None:
+                self.on_change(Change("member_removed", name, removed.user_id))
             if not channel.subscribers:
                 del self.channels[name]
+                self.on_change(Change("channel_vacated", name))
 
     def disconnect(self, client: Client) -> None:
         for name in list(self.channels):

@@ -14,6 +14,7 @@ from aiohttp import web
 from pusherable.server.app import create_app, serving
 from pusherable.server.http_api import Handler
 from pusherable.server.protocol import Credentials, Event
+from pusherable.server.webhooks import DELAY, Webhooks
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class LocalServer:
 
     ``stop()`` and ``start()`` take it away and bring it back on the same port. ``requests`` lists the calls
     of the HTTP API, ``messages`` the events that were accepted. ``delay`` is a number of seconds before each
-    answer of the HTTP API. ``timeouts`` are those of ``create_app``.
+    answer of the HTTP API. ``webhook`` is a URL to which webhooks go, of departures after ``webhook_delay``
+    seconds. ``timeouts`` are those of ``create_app``.
 
     ``fail_with`` makes POSTs of the HTTP API fail. A ``(status, body)`` is the answer, and ``"hang"`` means
     that there is none; neither accepts any event. ``"mute"`` accepts the events and does not answer: the
@@ -59,9 +61,21 @@ class LocalServer:
 
     host = "127.0.0.1"
 
-    def __init__(self, *, app_id: str, key: str, secret: str, port: int = 0, **timeouts: float) -> None:
+    def __init__(
+        self,
+        *,
+        app_id: str,
+        key: str,
+        secret: str,
+        port: int = 0,
+        webhook: str | None = None,
+        webhook_delay: float = DELAY,
+        **timeouts: float,
+    ) -> None:
         self.credentials = Credentials(app_id, key, secret)
         self.port = port
+        self.webhook = webhook
+        self.webhook_delay = webhook_delay
         self.timeouts = timeouts
         self.requests: list[ReceivedRequest] = []
         self.messages: list[Event] = []
@@ -72,7 +86,10 @@ class LocalServer:
 
     def start(self) -> None:
         """Return when the port accepts connections; raise OSError if it is taken."""
-        app = create_app(self.credentials, on_event=self._log, **self.timeouts)
+        webhooks = (
+            Webhooks(self.credentials, self.webhook, delay=self.webhook_delay) if self.webhook else None
+        )
+        app = create_app(self.credentials, on_event=self._log, webhooks=webhooks, **self.timeouts)
         app.middlewares.insert(0, self._intercept)
         started: Future[int] = Future()
         thread = threading.Thread(

@@ -1,20 +1,29 @@
 """``{% load pusherable_tags %}``: the page's script, its subscriptions, and the recent-activity list."""
 
+import json
+import re
+from math import inf
 from typing import Any, Final
 
 from django import template
 from django.apps import apps
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.db import models
 from django.template import TemplateSyntaxError
 from django.template.context import Context
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import get_language
+from django.utils.translation import gettext_lazy as _
 
+from pusherable.authorization import permitted
 from pusherable.channels import channel_name
 from pusherable.conf import conf
 from pusherable.models import AccessEvent
+from pusherable.presence import member_id
+from pusherable.versions import LENGTH, version
 
 register = template.Library()
 
@@ -76,6 +85,87 @@ def pusherable_subscribe(*events_and_object: Any, kind: str | None = None) -> Sa
     )
 
 
+#: What a person reads of who is here; viewers.js and changes.js fill in the names.
+TEXTS: Final = {
+    "label": _("Here now"),
+    "name": "{name}",
+    "you": _("{name} (you)"),
+    "editing": _("{name} is editing"),
+    "editing_many": _("{names} are editing"),
+    "warning": _("{name} is editing this too. Whoever saves last overwrites what the other has saved."),
+    "warning_many": _(
+        "{names} are editing this too. Whoever saves last overwrites what the others have saved."
+    ),
+    "came": _("{name} is here"),
+    "stopped": _("{name} is no longer editing"),
+    "left": _("{name} has left"),
+    "count": _("People here now: {count}"),
+    "changed": _("This has been changed since you opened it. Saving would overwrite that."),
+    "changed_by": _("{name} has changed this since you opened it. Saving would overwrite that."),
+    "deleted": _("This has been deleted since you opened it."),
+    "deleted_by": _("{name} has deleted this since you opened it."),
+    "gone": _("This has been deleted since you opened it, or you may no longer see it."),
+}
+
+
+@register.inclusion_tag("pusherable/viewers.html", takes_context=True)
+def pusherable_viewers(
+    context: Context, obj: Any, *, editing: bool = False, kind: str | None = None
+) -> dict[str, Any]:
+    """``{% pusherable_viewers object %}``: the people who have a page of the object open, the user first.
+
+    On the update page, ``editing=True`` marks the user as one who edits, on everybody's page. It also warns
+    of others who edit and of changes since the page was rendered, for which it reads the object from the
+    database; `kind` is needed where the view has a kind of channel of its own. Nothing is rendered for
+    None, an object that is not saved yet, an anonymous visitor, and without credentials.
+    """
+    if obj is not None and not isinstance(obj, models.Model):
+        raise TemplateSyntaxError(
+            f"pusherable_viewers: the argument must be a model instance, not {obj!r}; "
+            "write for example {% pusherable_viewers object %}."
+        )
+    # On the page of a user, `user` in the context may be that one.
+    user = getattr(context.get("request"), "user", None) or context.get("user")
+    me = member_id(user, editing=False)
+    if obj is None or obj._state.adding or obj.pk is None or not me or not conf.has_credentials:
+        return {}
+    try:
+        changed_url = reverse("pusherable:changed")
+    except NoReverseMatch as error:
+        raise ImproperlyConfigured(
+            "pusherable_viewers needs the endpoint that says who may see whom: write "
+            'path("pusherable/", include("pusherable.urls")) in your URLconf.'
+        ) from error
+    channel = channel_name(obj, "presence")
+    return {
+        "channel": channel,
+        "me": me,
+        "editing": editing,
+        "events_channel": channel_name(obj, kind),
+        "changed_url": changed_url,
+        "version": _version(context, obj, channel, user) if editing else "",
+        "texts": json.dumps({"language": _language()} | {name: str(text) for name, text in TEXTS.items()}),
+    }
+
+
+def _version(context: Context, obj: models.Model, channel: str, user: Any) -> str:
+    """The version that the page shows; empty for a user who could not ask whether there is another.
+
+    A form that is shown again with its errors was made of the version that its page had sent along.
+    """
+    request, form = context.get("request"), context.get("form")
+    if request is not None and request.method == "POST" and getattr(form, "errors", None):
+        sent = request.POST.get(f"pusherable-version-{channel}", "")
+        if re.fullmatch(f"[0-9a-f]{{{LENGTH}}}", sent):
+            return str(sent)
+    return version(obj) if permitted(user, [channel]) else ""
+
+
+def _language() -> str:
+    """The language of the texts, as browsers know it: without the variant that some of Django's have."""
+    return (get_language() or "en").partition("@")[0]
+
+
 @register.inclusion_tag("pusherable/activity.html")
 def pusherable_activity(
     subject: Any = EVERYTHING, *, user: Any = EVERYTHING, limit: int = 10
@@ -105,4 +195,22 @@ def pusherable_activity(
         events = events.by_user(user)
     elif user is not EVERYTHING:  # nobody, or an anonymous user
         events = events.none()
-    return {"events": events.defer("snapshot", "changes", "context")[:limit]}
+    return {"events": events.defer("snapshot", "changes")[:limit]}
+
+
+@register.filter
+def pusherable_name(text: str) -> str:
+    """A name for a ``<bdi>``, without the controls that would end it and turn the sentence around."""
+    return re.sub("[\u202a-\u202e\u2066-\u2069]", "", text)
+
+
+@register.filter
+def pusherable_stay(event: AccessEvent) -> dict[str, int]:
+    """How long the visit was that a `left` has ended, as people say it: {"minutes": 5}; empty if unknown."""
+    seconds = event.context.get("duration")
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < inf:
+        return {}
+    for unit, length in (("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return {unit: round(seconds / length)}
+    return {"seconds": max(1, round(seconds))}

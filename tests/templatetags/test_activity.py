@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from pusherable.models import AccessEvent
+from pusherable.models import AccessEvent, Action
+from tests.hostile import in_sentence
 from tests.templatetags.html import Parser, elements, render
 from tests.testapp.models import Poll, PollProxy, Seat
 
@@ -227,6 +228,7 @@ def test_the_query_reads_no_more_than_it_shows(poll, ada, django_assert_num_quer
         ("updated", "ada changed What's up?"),
         ("created", "ada created What's up?"),
         ("deleted", "ada deleted What's up?"),
+        ("left", "ada left What's up?"),
         ("printed", "ada: printed What's up?"),
     ],
 )
@@ -234,6 +236,27 @@ def test_sentences(action, expected):
     record(action=action, username="ada")
     assert sentences() == [expected]
     assert elements(EVERYTHING, "li")[0]["data-action"] == action
+
+
+@pytest.mark.parametrize(
+    ("duration", "expected"),
+    [
+        (0, " after 1 second"),
+        (1.4, " after 1 second"),
+        (59.5, " after 60 seconds"),
+        (119, " after 119 seconds"),
+        (120, " after 2 minutes"),
+        (300.4, " after 5 minutes"),
+        (5400, " after 90 minutes"),
+        (7200, " after 2 hours"),
+        (100_000, " after 28 hours"),
+        # Words of a project's own, which had an action of this name before.
+        *((unknown, "") for unknown in (None, True, "5", -1, [], {})),
+    ],
+)
+def test_how_long_a_visit_was(duration, expected):
+    record(action="left", username="ada", context={"duration": duration})
+    assert sentences() == [f"ada left What's up?{expected}"]
 
 
 def test_an_anonymous_visitor_and_an_object_without_a_name():
@@ -290,6 +313,7 @@ def test_every_sentence_is_translated_as_a_whole(settings, tmp_path):
         f"{person} changed {thing}": f"{thing}: neu ({person})",
         f"{person} created {thing}": f"{thing}: da ({person})",
         f"{person} deleted {thing}": f"{thing}: weg ({person})",
+        f"{person} left {thing}": f"{thing}: fort ({person})",
         f"{person}: %(action)s {thing}": f"{thing}: %(action)s ({person})",
         "A visitor": "Gast",
         "Recent activity": "Neues",
@@ -299,13 +323,32 @@ def test_every_sentence_is_translated_as_a_whole(settings, tmp_path):
     settings.LOCALE_PATHS = [tmp_path]
     with translation.override("de"):
         assert "Nichts." in render(EVERYTHING)
-        for action in ("view", "update", "create", "delete", "updated", "created", "deleted", "gedruckt"):
+        for action in (*Action.values, "gedruckt"):
             record(action=action, object_repr="Uhr")
-        assert sentences()[::-1] == [
-            f"Uhr: {word} (Gast)"
-            for word in ("offen", "in Arbeit", "Formular", "Nachfrage", "neu", "da", "weg", "gedruckt")
-        ]
+        words = "offen", "in Arbeit", "Formular", "Nachfrage", "neu", "da", "weg", "fort", "gedruckt"
+        assert sentences()[::-1] == [f"Uhr: {word} (Gast)" for word in words]
         assert 'aria-label="Neues"' in render(EVERYTHING)
+
+
+@pytest.mark.parametrize(
+    ("duration", "unit", "expected"),
+    [
+        (1, "second", "Uhr: kurz (Gast)"),
+        (600, "minute", "Uhr: 10 lang (Gast)"),
+        (9000, "hour", "Uhr: 2 lang (Gast)"),
+    ],
+)
+def test_how_long_a_visit_was_is_part_of_the_sentence(settings, tmp_path, duration, unit, expected):
+    person, thing = "<bdi>%(user)s</bdi>", "<bdi>%(object)s</bdi>"
+    forms = (f"{person} left {thing} after %(counter)s {unit}{plural}" for plural in ("", "s"))
+    translated = f"{thing}: kurz ({person})", f"{thing}: %(counter)s lang ({person})"
+    write_catalogue(
+        tmp_path / "de" / "LC_MESSAGES", {"A visitor": "Gast", "\0".join(forms): "\0".join(translated)}
+    )
+    settings.LOCALE_PATHS = [tmp_path]
+    record(action="left", object_repr="Uhr", context={"duration": duration})
+    with translation.override("de"):
+        assert sentences() == [expected]
 
 
 def write_catalogue(folder, catalogue):
@@ -341,8 +384,8 @@ def test_text_is_text_only(username, name, action):
     assert [tag for tag, _ in parser.elements] == ["section", "ol", "li", "span", "bdi", "bdi", "time"]
     assert parser.elements[2][1]["data-action"] == action
     text = "".join(parser.text)
-    assert username in text
-    assert name in text
+    assert in_sentence(username) in text
+    assert in_sentence(name) in text
 
 
 def template_of_one(event):

@@ -4,11 +4,15 @@ import errno
 import ipaddress
 import signal
 from argparse import ArgumentParser
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 
 from pusherable.conf import conf
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 DEFAULT_PORT = 6001
 IN_PRODUCTION = "For production use Pusher Channels, or host soketi, sockudo or Laravel Reverb yourself."
@@ -28,8 +32,14 @@ class Command(BaseCommand):
             type=int,
             help=f"Port to bind (default: PUSHER_PORT, or {DEFAULT_PORT} if it is not set).",
         )
+        parser.add_argument(
+            "--webhook",
+            metavar="URL",
+            help="Where to send webhooks, as Pusher does, for example "
+            "http://127.0.0.1:8000/pusherable/webhook/ (default: nowhere).",
+        )
 
-    def handle(self, *, host: str, port: int | None, **_options: Any) -> None:
+    def handle(self, *, host: str, port: int | None, webhook: str | None, **_options: Any) -> None:
         try:
             import aiohttp  # noqa: F401
         except ImportError as error:
@@ -43,26 +53,47 @@ class Command(BaseCommand):
             )
         if port is None:
             port = conf.PUSHER_PORT or DEFAULT_PORT
+        app = self._app(webhook)
         try:
             # Where the loop has no signal handlers (Windows), Ctrl-C ends asyncio.run in this way.
             with contextlib.suppress(KeyboardInterrupt):
-                asyncio.run(self._serve(host, port))
+                asyncio.run(self._serve(app, host, port))
         except (OSError, OverflowError) as error:
             hint = ""
             if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
                 hint = " Is the server running already? Otherwise choose another port with --port."
             raise CommandError(f"Cannot listen on {host}:{port}: {error}.{hint}") from error
 
-    async def _serve(self, host: str, port: int) -> None:
-        from pusherable.server.app import create_app, serving
+    def _app(self, webhook: str | None) -> "web.Application":
+        from pusherable.server.app import create_app
+        from pusherable.server.channels import Change
         from pusherable.server.protocol import Credentials, Event
+        from pusherable.server.webhooks import Webhooks
 
         def show(event: Event) -> None:
             self.stdout.write(f"{event.name} -> {', '.join(event.channels)}")
 
+        def show_sent(changes: Sequence[Change]) -> None:
+            told = ", ".join(" ".join(change.event.values()) for change in changes)
+            self.stdout.write(f"{told} -> {webhook}")
+
+        def show_failure(problem: str) -> None:
+            self.stderr.write(self.style.WARNING(problem))
+
         credentials = Credentials(str(conf.PUSHER_APP_ID), str(conf.PUSHER_KEY), str(conf.PUSHER_SECRET))
+        webhooks = None
+        if webhook is not None:
+            try:
+                webhooks = Webhooks(credentials, webhook, on_sent=show_sent, on_failure=show_failure)
+            except ValueError as error:
+                raise CommandError(f"--webhook: {error}") from error
+        return create_app(credentials, on_event=show, webhooks=webhooks)
+
+    async def _serve(self, app: "web.Application", host: str, port: int) -> None:
+        from pusherable.server.app import serving
+
         stopping = asyncio.Event()
-        async with serving(create_app(credentials, on_event=show), host, port) as bound_port:
+        async with serving(app, host, port) as bound_port:
             with contextlib.suppress(NotImplementedError):
                 for number in (signal.SIGINT, signal.SIGTERM):
                     asyncio.get_running_loop().add_signal_handler(number, stopping.set)

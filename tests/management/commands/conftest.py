@@ -128,7 +128,8 @@ def start():
         } | {"NAME": str(connection.settings_dict["NAME"])}
         values = {name: getattr(project, name) for name in dir(project) if name.startswith("PUSHER")}
         values |= {
-            name: getattr(project, name) for name in ("INSTALLED_APPS", "DEFAULT_AUTO_FIELD", "USE_TZ")
+            name: getattr(project, name)
+            for name in ("INSTALLED_APPS", "SILENCED_SYSTEM_CHECKS", "DEFAULT_AUTO_FIELD", "USE_TZ")
         }
         values |= {"DATABASES": {"default": database}, "SECRET_KEY": project.SECRET_KEY} | settings
         started.append(Process(arguments, values))
