@@ -52,15 +52,19 @@ class Command(BaseCommand):
         if not conf.broadcasts:
             raise CommandError("Nothing can be sent: set PUSHER_APP_ID, PUSHER_KEY and PUSHER_SECRET.")
         events = matching.filter(BROADCAST).order_by("pk")
-        counts = events[:limit].aggregate(
-            last=Max("pk"), **{status: Count("pk", filter=STATUS[status]) for status in SEND}
-        )
-        # What is recorded from now on is not meant, or this might never end.
-        events = events.filter(pk__lte=counts["last"] or 0)
-        self._introduce(matching, counts, limit)
-        if options["dry_run"]:
-            self._show(events)
-        elif counts["last"]:
+        try:
+            counts = events[:limit].aggregate(
+                last=Max("pk"), **{status: Count("pk", filter=STATUS[status]) for status in SEND}
+            )
+            # What is recorded from now on is not meant, or this might never end.
+            events = events.filter(pk__lte=counts["last"] or 0)
+            self._introduce(matching, counts, limit)
+            if options["dry_run"]:
+                self._show(events)
+        except Error as error:
+            message = f'The events in the database "{using}" cannot be read. {str(error).strip()}'
+            raise CommandError(message) from error
+        if counts["last"] and not options["dry_run"]:
             if counts["delivered"]:
                 if options["interactive"]:
                     _confirm(counts["delivered"])

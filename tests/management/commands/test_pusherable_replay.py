@@ -283,6 +283,14 @@ def test_a_database_that_fails_at_once(recipient, monkeypatch):
     assert fails(after_id=key - 1) == (1, "The database failed: It is gone.")
 
 
+@pytest.mark.django_db(transaction=True, databases=["default", "log"])
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_without_a_database_it_fails_plainly(recipient, unreachable, dry_run):
+    code, message = fails(status="failed", database=unreachable, dry_run=dry_run)
+    assert code == 1
+    assert message.startswith(f'The events in the database "{unreachable}" cannot be read. ')
+
+
 def test_it_may_run_in_a_thread(recipient):
     """Where Python refuses to handle signals."""
     log(status="failed")
