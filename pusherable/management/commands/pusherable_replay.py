@@ -103,7 +103,7 @@ class Command(BaseCommand):
                         self.stdout.write(f"\r{replay.taken} of {total}", ending="")
                         self.stdout.flush()
         except Error as error:
-            problem = f"The database failed: {error}"
+            problem = f"The database failed: {str(error).strip()}"
         except KeyboardInterrupt:  # the second one
             problem = "Stopped at once."
         if shows_progress:
@@ -120,8 +120,10 @@ class Command(BaseCommand):
             problem = "Stopped." if signals else "Stopped, because nothing can be sent at present."
         if replay.queued:
             problem += " What is in the queue is sent by whoever relays next."
-        if replay.last and not replay.is_complete:
-            problem += f" To go on, repeat the command with --after-id {replay.last}."
+        left = total - replay.taken
+        # With a limit, since what has been recorded meanwhile is not meant.
+        if replay.last and left > 0 and not replay.is_complete:
+            problem += f" To go on, repeat the command with --after-id {replay.last} --limit {left}."
         raise CommandError(problem, returncode=128 + signals[0] if signals else 1)
 
     def _say(self, text: str) -> None:

@@ -235,9 +235,16 @@ def test_an_outage_ends_it(recipient, monkeypatch):
     assert code == 1
     assert "nothing can be sent at present" in message
     assert "What is in the queue is sent by whoever relays next." in message
-    assert f"--after-id {keys[1]}." in message
+    assert f"--after-id {keys[1]} --limit 3." in message
     statuses = [event.status for event in AccessEvent.objects.order_by("pk")]
     assert statuses == ["pending", "pending", "failed", "failed", "failed"]
+
+
+def test_an_outage_that_leaves_nothing_to_go_on_with(recipient):
+    recipient.error = TransportError("Pusher is away.")
+    log(5, "failed")
+    _code, message = fails(status="failed")
+    assert message.endswith("What is in the queue is sent by whoever relays next.")
 
 
 def test_a_part_that_fails(use_transport):
@@ -268,7 +275,7 @@ def test_a_database_that_fails(use_transport, without_table, monkeypatch):
     assert code == 1
     assert "The database failed: " in message
     assert "What is in the queue is sent by whoever relays next." in message
-    assert f"--after-id {keys[1]}." in message
+    assert f"--after-id {keys[1]} --limit 1." in message
     assert "Sent: 1, failed: 0, still in the queue: 1." in out.getvalue()
 
 
