@@ -15,10 +15,11 @@ pytestmark = pytest.mark.django_db
 
 
 class Crowd:
-    """Calls wait here for each other until `size` of them are under way."""
+    """Calls wait here for each other until `size` of them are under way, but not for ever."""
 
-    def __init__(self, size):
+    def __init__(self, size, patience=5):
         self.size = size
+        self.patience = patience
         self.complete = threading.Event()
         self.inside = self.most = 0
         self.threads = set()
@@ -31,7 +32,7 @@ class Crowd:
             self.threads.add(threading.current_thread().name)
         if self.inside == self.size:
             self.complete.set()
-        self.complete.wait(5)
+        self.complete.wait(self.patience)
         with self._lock:
             self.inside -= 1
 
@@ -103,6 +104,14 @@ def test_as_many_calls_as_may_be(enqueue, use_transport, concurrency, backlog):
     assert Relay("default", concurrency=concurrency).drain() == Tally(sent=count)
     assert crowd.complete.is_set()
     assert crowd.most == concurrency
+
+
+def test_no_more_calls_than_that(enqueue, use_transport):
+    crowd = Crowd(3, patience=0.5)
+    use_transport(crowd.send)
+    enqueue(40, objects=40)
+    assert Relay("default", concurrency=2).drain() == Tally(sent=40)
+    assert crowd.most == 2
 
 
 def test_as_many_calls_as_there_are_batches(enqueue, use_transport):
@@ -239,3 +248,18 @@ def test_a_slow_server_does_not_use_up_the_lease(enqueue, use_transport, clock, 
     assert 0 < tally.sent < 10
     assert time.monotonic() - started <= 30 + 4 + 4
     assert [(row.attempts, row.claim) for row in queue()] == [(0, None)] * (10 - tally.sent)
+
+
+def test_nor_does_one_event_of_many_channels(enqueue, use_transport, clock, queue):
+    calls = []
+
+    def send(messages):
+        calls.append(messages)
+        clock.tick(4)
+
+    use_transport(send)
+    enqueue(channels=[f"poll_{number}" for number in range(100)])
+    assert Relay("default").drain() == Tally(postponed=1)
+    assert 1 < len(calls) < 10
+    [row] = queue()
+    assert row.last_error == f"There was time for {10 * len(calls)} of 100 messages."
