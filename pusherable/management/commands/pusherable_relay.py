@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
+from types import FrameType
 from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -93,6 +94,7 @@ class Command(BaseCommand):
                 "Write PUSHER_APP_ID, PUSHER_KEY and PUSHER_SECRET in your settings."
             )
         self.verbosity = verbosity
+        self.signal = 0
         self.reported, self.reported_at = Tally(), time.monotonic()
         relay = Relay(database, batch_size=batch_size, concurrency=concurrency, report=self._report)
         begun = time.monotonic()
@@ -123,19 +125,24 @@ class Command(BaseCommand):
             raise CommandError(message) from error
 
     def _check(self, relay: Relay) -> None:
-        """Raise if something could not be sent; where nothing works, most of it was not even tried."""
-        if relay.tally.postponed or relay.tally.failed or breaker.is_open:
-            status = Status.of(relay.using)
-            waiting = status.due + status.scheduled
+        """Raise if something was not sent; where nothing works, most of it was not even tried."""
+        has_failed = relay.tally.postponed or relay.tally.failed or breaker.is_open
+        if not (has_failed or self.signal):
+            return
+        status = Status.of(relay.using)
+        waiting = status.due + status.scheduled
+        if has_failed or waiting:
             raise CommandError(
-                f"Not all could be sent: {_counts(relay.tally)}. {waiting} are still to be sent."
+                f"Not all could be sent: {_counts(relay.tally)}. {waiting} are still to be sent.",
+                returncode=128 + self.signal if self.signal else 1,
             )
 
     @contextmanager
     def _stopping(self, relay: Relay) -> Iterator[None]:
         """Stop the relay at SIGTERM or SIGINT; a second SIGINT ends the process."""
 
-        def stop(*_args: object) -> None:
+        def stop(number: int, _frame: FrameType | None) -> None:
+            self.signal = number
             relay.stop()
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             with suppress(RuntimeError):  # it came amidst another line

@@ -170,6 +170,20 @@ def test_once_tells_by_its_exit_code_whether_all_was_sent(server, enqueue, start
         assert "3 sent" in process.out[-1]
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("left", [0, 40])
+def test_once_tells_that_it_was_stopped_before_all_was_sent(server, gate, enqueue, start, number, left):
+    enqueue(10 + left)
+    process = start("pusherable_relay", "--once", "--concurrency=1", PUSHER_TIMEOUT=30)
+    assert gate.reached.wait(30)
+    process.popen.send_signal(number)
+    process.line("Ending")
+    gate.opened.set()
+    code, err = process.end()
+    assert code == (128 + number if left else 0)
+    assert (f"10 sent, 0 to be tried again, 0 failed. {left} are still to be sent." in err) is bool(left)
+
+
 def test_once_fails_for_what_is_given_up_too(recipient, use_transport, enqueue):
     def refuse(messages):
         if any(message.channel == "poll_1" for message in messages):
