@@ -78,6 +78,8 @@ class Process:
             stderr=subprocess.PIPE,
             text=True,
             cwd=Path(__file__).parents[3],
+            # What a command does not flush must not be flushed for it.
+            env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
         )
         self.out = []
         self._lines = queue.SimpleQueue()
