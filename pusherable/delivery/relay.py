@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 RETRY_AT_MOST: Final = 600
 #: Seconds until a delivery is looked at again that was claimed too early, before another one of its lane.
 HOLD: Final = 0.25
+#: Seconds between two lines of a relay about what it has given up, at least.
+QUIET: Final = 60
 
 
 def lease() -> dt.timedelta:
@@ -94,6 +96,8 @@ class Relay(Worker):
         self._deadline = 0.0
         self._found = 0
         self._runs = False
+        self._unlogged = 0
+        self._quiet_until = 0.0
 
     def run(self, *, idle: float, linger: float = 0, limit: int | None = None) -> Tally:
         """Send what is due, and wait for more, until told to end or until `limit` deliveries were tried.
@@ -284,11 +288,13 @@ class Relay(Worker):
                 rows.update(claim=None, last_error=text, failed_at=now)
             delivery_failed.send_robust(sender=Relay, event=delivery.event, error=text, using=self.using)
         self.tally.failed += len(failures)
-        first, error = failures[0]
-        others = f" So are {len(failures) - 1} others." if len(failures) > 1 else ""
-        logger.error(
-            "Access event %s cannot be sent and is given up. %s%s", first.event_id, error_text(error), others
-        )
+        self._unlogged += len(failures)
+        if time.monotonic() >= self._quiet_until:  # what is wrong with one may be wrong with thousands
+            first, error = failures[0]
+            others = f" and {self._unlogged - 1} more" if self._unlogged > 1 else ""
+            text = "Access event %s%s cannot be sent: given up. %s"
+            logger.error(text, first.event_id, others, error_text(error))
+            self._unlogged, self._quiet_until = 0, time.monotonic() + QUIET
 
     def _claimed(self, deliveries: Iterable[Delivery]) -> "list[QuerySet[Delivery]]":
         """Their rows, as far as the claims still hold; one queryset for each claim."""

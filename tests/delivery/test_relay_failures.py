@@ -129,8 +129,23 @@ def test_is_given_up_after_so_many_attempts(enqueue, outage, clock, queue, setti
     assert AccessEvent.objects.get(pk=first.pk).status == "failed"
     [logged] = [record for record in caplog.records if record.name.endswith("relay")]
     assert logged.levelname == "ERROR"
-    assert f"Access event {first.pk} cannot be sent" in logged.message
-    assert "So are 1 others." in logged.message
+    assert logged.message == f"Access event {first.pk} and 1 more cannot be sent: given up. still away"
+
+
+def test_what_thousands_have_in_common_is_logged_once_a_minute(enqueue, clock, use_transport, caplog):
+    def refuse(messages):
+        raise RefusedError("wrong")
+
+    use_transport(refuse)
+    relay = Relay("default", concurrency=1)
+    enqueue(250, objects=250)
+    for tally, more in ((Tally(failed=250), 99), (Tally(failed=1), 150)):
+        assert relay.drain() == tally
+        [logged] = caplog.records
+        assert logged.message.endswith(f" and {more} more cannot be sent: given up. wrong")
+        caplog.clear()
+        clock.tick(60)
+        enqueue()
 
 
 def test_may_be_tried_for_ever(enqueue, outage, clock, queue, settings):
