@@ -284,9 +284,9 @@ class Relay(Worker):
         now = clock.now(self.using)
         for delivery, error in failures:
             text = error_text(error)
-            for rows in self._claimed([delivery]):
-                rows.update(claim=None, last_error=text, failed_at=now)
-            delivery_failed.send_robust(sender=Relay, event=delivery.event, error=text, using=self.using)
+            [rows] = self._claimed([delivery])
+            if rows.update(claim=None, last_error=text, failed_at=now):  # or somebody else may yet send it
+                delivery_failed.send_robust(sender=Relay, event=delivery.event, error=text, using=self.using)
         self.tally.failed += len(failures)
         self._unlogged += len(failures)
         if time.monotonic() >= self._quiet_until:  # what is wrong with one may be wrong with thousands

@@ -1,6 +1,7 @@
 """What becomes of deliveries that cannot be sent: now, for the moment, or ever."""
 
 import datetime as dt
+import uuid
 
 import pytest
 from django.utils import timezone
@@ -146,6 +147,20 @@ def test_what_thousands_have_in_common_is_logged_once_a_minute(enqueue, clock, u
         caplog.clear()
         clock.tick(60)
         enqueue()
+
+
+def test_what_somebody_else_has_by_now_has_not_failed(enqueue, clock, use_transport, queue, given_up):
+    """A relay that stood still for longer than its lease has no say any more."""
+
+    def send(messages):
+        Delivery.objects.update(claim=uuid.uuid4())
+        raise RefusedError("wrong")
+
+    use_transport(send)
+    enqueue()
+    drain()
+    assert given_up == []
+    assert queue()[0].failed_at is None
 
 
 def test_may_be_tried_for_ever(enqueue, outage, clock, queue, settings):
