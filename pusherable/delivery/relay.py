@@ -112,6 +112,8 @@ class Relay(Worker):
                 self._woken = False
                 try:
                     may_be_more = self._round(None if limit is None else limit - (self.tally - begun).tried)
+                    if errors:
+                        logger.info("The delivery queue of the database %r can be used again.", self.using)
                     errors = 0
                 except Exception as error:  # noqa: BLE001  # nothing may end this loop but being told to
                     errors = self._lost_database(errors, error)
@@ -335,11 +337,9 @@ class Relay(Worker):
 
     def _lost_database(self, errors: int, error: Exception) -> int:
         if not errors:
-            logger.error(
-                "The delivery queue of the database %r cannot be used; what is in it is sent later.",
-                self.using,
-                exc_info=error,
-            )
+            text = "The delivery queue of the database %r cannot be used; what is in it is sent later. %s"
+            trace = None if isinstance(error, Error) else error
+            logger.error(text, self.using, str(error).strip(), exc_info=trace)
         _disconnect(self.using)
         self._pause(backoff(errors + 1, 60))
         return errors + 1
