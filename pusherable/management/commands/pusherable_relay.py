@@ -169,8 +169,9 @@ class Command(BaseCommand):
 
     def _say(self, line: str) -> None:
         if self.verbosity:
-            self.stdout.write(line)
-            self.stdout.flush()  # a supervisor reads it from a pipe
+            with suppress(OSError):  # who read the lines may have gone, or their disk may be full
+                self.stdout.write(line)
+                self.stdout.flush()  # a supervisor reads it from a pipe
 
 
 def _counts(tally: Tally, *more: str) -> str:

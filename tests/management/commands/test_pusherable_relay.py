@@ -231,6 +231,21 @@ def test_reports_what_was_sent_and_how_late(recipient, enqueue, monkeypatch):
     assert "Ending, after the calls in hand.\n" in out
 
 
+class Unread(StringIO):
+    def write(self, text):
+        raise BrokenPipeError
+
+
+def test_goes_on_where_nobody_reads_its_lines(recipient, enqueue, monkeypatch, caplog):
+    monkeypatch.setattr(module, "REPORT_EVERY", 0)
+    enqueue(200)
+    relay(stdout=Unread(), max_events=200)
+    assert len(recipient.channels) == 200
+    assert recipient.most_often == 1
+    assert not Delivery.objects.exists()
+    assert caplog.records == []
+
+
 def test_is_silent_at_verbosity_0(recipient, enqueue):
     enqueue(2)
     assert relay(max_events=1, verbosity=0) == ""
