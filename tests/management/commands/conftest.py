@@ -7,6 +7,7 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 from io import StringIO
 from pathlib import Path
 
@@ -98,6 +99,17 @@ class Process:
             if text in line:
                 return line
         raise AssertionError(f"{text!r} is not in {self.out} {self.popen.stderr.read()}")
+
+    def interrupt(self, number):
+        """Send a signal once the command waits.
+
+        One that comes just before a system call begins is seen by Python only when that is over.
+        """
+        deadline = time.monotonic() + 30
+        while "(sleeping)" not in Path(f"/proc/{self.popen.pid}/status").read_text():
+            assert time.monotonic() < deadline, "it does not wait"
+            threading.Event().wait(0.01)
+        self.popen.send_signal(number)
 
     def end(self, number=None):
         """Send a signal, if any, and wait for the end; returns exit code and what it wrote to stderr."""
