@@ -100,12 +100,14 @@ class Command(BaseCommand):
         begun = time.monotonic()
         with self._stopping(relay):
             if once:
-                self._drain(relay, max_events)
+                with _database_errors(database):
+                    relay.drain(max_events)
             else:
                 self._run(relay, idle, max_events)
         self._say(f"Ended after {readable(time.monotonic() - begun)}: {_counts(relay.tally)}.")
         if once:
-            self._check(relay)
+            with _database_errors(database):
+                self._check(relay)
 
     def _run(self, relay: Relay, idle: float, max_events: int | None) -> None:
         listens = can_listen(relay.using)
@@ -116,13 +118,6 @@ class Command(BaseCommand):
         )
         with Listener(relay.using, relay.wake) if listens else nullcontext():
             relay.run(idle=idle, limit=max_events)
-
-    def _drain(self, relay: Relay, max_events: int | None) -> None:
-        try:
-            relay.drain(max_events)
-        except Error as error:
-            message = f'The queue in the database "{relay.using}" cannot be used. {str(error).strip()}'
-            raise CommandError(message) from error
 
     def _check(self, relay: Relay) -> None:
         """Raise if something was not sent; where nothing works, most of it was not even tried."""
@@ -172,6 +167,16 @@ class Command(BaseCommand):
             with suppress(OSError):  # who read the lines may have gone, or their disk may be full
                 self.stdout.write(line)
                 self.stdout.flush()  # a supervisor reads it from a pipe
+
+
+@contextmanager
+def _database_errors(using: str) -> Iterator[None]:
+    try:
+        yield
+    except Error as error:
+        raise CommandError(
+            f'The queue in the database "{using}" cannot be used. {str(error).strip()}'
+        ) from error
 
 
 def _counts(tally: Tally, *more: str) -> str:

@@ -311,3 +311,17 @@ def test_a_usage_error_ends_the_process_with_2(start):
 def test_once_without_a_database_fails_plainly(recipient, unreachable):
     with pytest.raises(CommandError, match=f'The queue in the database "{unreachable}" cannot be used.'):
         relay(once=True, database=unreachable)
+
+
+def test_a_database_that_goes_away_after_the_last_call_fails_plainly(use_transport, enqueue, monkeypatch):
+    def fail(messages):
+        # The moment between this call and the last question cannot be met from outside.
+        monkeypatch.setattr(
+            module.Status, "of", lambda using: Delivery.objects.using(using).extra(where=["nonsense("]).get()
+        )
+        raise TransportError("not now")
+
+    enqueue(1)
+    use_transport(fail)
+    with pytest.raises(CommandError, match='The queue in the database "default" cannot be used'):
+        relay(once=True)
