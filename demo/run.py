@@ -113,6 +113,42 @@ def wait_until_up(process, name, port, log):
     raise SystemExit(f"{log.read_text()}\nThe demo stopped: the {name} did not start.")
 
 
+@contextlib.contextmanager
+def demo(python, folder, site_port, pusher_port):
+    """The site and the Pusher server, on a filled database in the folder: their environment and processes."""
+    env = os.environ | {
+        "PYTHONPATH": str(PROJECT),  # for --python, whose environment may lack the package
+        "DJANGO_SETTINGS_MODULE": "settings",
+        "DEMO_BUILD": str(folder),
+        "DEMO_PUSHER_PORT": str(pusher_port),
+        "DEMO_SITE": f"http://{LOCALHOST}:{site_port}/",
+    }
+    manage = [python, "manage.py"]
+    call(*manage, "migrate", "--verbosity=0", env=env, cwd=DEMO)
+    call(*manage, "load_sample", env=env, cwd=DEMO)
+    servers = {
+        "Pusher server": ([*manage, "pusherable_server"], pusher_port),
+        "site": ([*manage, "runserver", "--noreload", f"{LOCALHOST}:{site_port}"], site_port),
+    }
+    with contextlib.ExitStack() as stack:
+        processes = {
+            name: stack.enter_context(running(name, command, port, folder, env=env, cwd=DEMO))
+            for name, (command, port) in servers.items()
+        }
+        yield env, processes
+
+
+def run_once(python, wait):
+    """Visit a demo with a database of its own, and show what the servers have logged if that fails."""
+    with tempfile.TemporaryDirectory(prefix="pusherable-demo-") as folder:
+        with demo(python, Path(folder), free_port(), free_port()) as (env, _):
+            command = [python, "once.py", "--wait", wait]
+            code = subprocess.run(command, env=env, cwd=DEMO, check=False).returncode
+        if code:
+            print(*(log.read_text() for log in Path(folder).glob("*.log")), sep="\n", file=sys.stderr)
+        return code
+
+
 def wait_for_ctrl_c(processes):
     with contextlib.suppress(KeyboardInterrupt):
         while True:
@@ -140,40 +176,12 @@ def main():
         signal.signal(number, signal.default_int_handler)
     BUILD.mkdir(parents=True, exist_ok=True)
     python = arguments.python.absolute() if arguments.python else make_environment()
-    with contextlib.ExitStack() as stack:
-        if arguments.once:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pusherable-demo-")))
-            site_port, pusher_port = free_port(), free_port()
-        else:
-            fetch_pusher_js()
-            folder = BUILD
-            site_port, pusher_port = free_port(8000), free_port(6001)
-        site = f"http://{LOCALHOST}:{site_port}/"
-        env = os.environ | {
-            "PYTHONPATH": str(PROJECT),  # for --python, whose environment may lack the package
-            "DJANGO_SETTINGS_MODULE": "settings",
-            "DEMO_DATABASE": str(folder / "db.sqlite3"),
-            "DEMO_PUSHER_PORT": str(pusher_port),
-            "DEMO_SITE": site,
-        }
-        manage = [python, "manage.py"]
-        call(*manage, "migrate", "--verbosity=0", env=env, cwd=DEMO)
-        call(*manage, "load_sample", env=env, cwd=DEMO)
-        servers = {
-            "Pusher server": ([*manage, "pusherable_server"], pusher_port),
-            "site": ([*manage, "runserver", "--noreload", f"{LOCALHOST}:{site_port}"], site_port),
-        }
-        processes = {
-            name: stack.enter_context(running(name, command, port, folder, env=env, cwd=DEMO))
-            for name, (command, port) in servers.items()
-        }
-        if arguments.once:
-            command = [python, "once.py", "--wait", arguments.wait]
-            code = subprocess.run(command, env=env, cwd=DEMO, check=False).returncode
-            if code:
-                print(*(log.read_text() for log in folder.glob("*.log")), sep="\n", file=sys.stderr)
-            return code
+    if arguments.once:
+        return run_once(python, arguments.wait)
+    fetch_pusher_js()
+    with demo(python, BUILD, free_port(8000), free_port(6001)) as (env, processes):
         # Cookies belong to a host name, so that one browser can be two people.
+        site = env["DEMO_SITE"]
         other = site.replace(LOCALHOST, "localhost")
         print(f"\n  The Pellworth Courier is open:\n    as Mira   {site}\n    as Jonas  {other}")
         print("  Sign in with one click, open the same article in both, and press Edit in one.")

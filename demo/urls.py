@@ -1,4 +1,4 @@
-from django.urls import path
+from django.urls import include, path
 from newsroom import views
 
 urlpatterns = [
@@ -8,4 +8,5 @@ urlpatterns = [
     path("articles/<int:pk>/", views.ArticleDetail.as_view(), name="article-detail"),
     path("articles/<int:pk>/edit/", views.ArticleUpdate.as_view(), name="article-update"),
     path("articles/<int:pk>/delete/", views.ArticleDelete.as_view(), name="article-delete"),
+    path("pusherable/", include("pusherable.urls")),
 ]

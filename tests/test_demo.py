@@ -19,26 +19,33 @@ def test_every_row_of_the_log_has_its_message():
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert ROW.findall(done.stdout) == [
-        ("view", "newsroom.article 1", "Mira", "view on article_1, by Mira"),
-        ("view", "newsroom.article 1", "Jonas", "view on article_1, by Jonas"),
-        ("update", "newsroom.article 1", "Jonas", "update on article_1, by Jonas"),
-        ("updated", "newsroom.article 1", "Jonas", "updated on article_1, by Jonas"),
-        ("view", "newsroom.article 1", "Jonas", "view on article_1, by Jonas"),
+        ("view", "newsroom.article 1", "Mira", "view on private-article_1, by Mira"),
+        ("view", "newsroom.article 1", "Jonas", "view on private-article_1, by Jonas"),
+        ("update", "newsroom.article 1", "Jonas", "update on private-article_1, by Jonas"),
+        ("updated", "newsroom.article 1", "Jonas", "updated on private-article_1, by Jonas"),
+        ("view", "newsroom.article 1", "Jonas", "view on private-article_1, by Jonas"),
         ("create", "newsroom.article ", "Mira", "not broadcast"),
-        ("created", "newsroom.article 11", "Mira", "created on article_11, by Mira"),
-        ("view", "newsroom.article 11", "Mira", "view on article_11, by Mira"),
-        ("delete", "newsroom.article 2", "Jonas", "delete on article_2, by Jonas"),
-        ("deleted", "newsroom.article 2", "Jonas", "deleted on article_2, by Jonas"),
+        ("created", "newsroom.article 11", "Mira", "before anybody could listen"),
+        ("view", "newsroom.article 11", "Mira", "before anybody could listen"),
+        ("view", "newsroom.article 11", "Jonas", "view on private-article_11, by Jonas"),
+        ("delete", "newsroom.article 2", "Jonas", "delete on private-article_2, by Jonas"),
+        ("deleted", "newsroom.article 2", "Jonas", "deleted on private-article_2, by Jonas"),
     ]
-    assert "10 rows, 9 messages, 0 missing." in done.stdout
+    assert "11 rows, 8 messages, 0 missing." in done.stdout
 
 
 def test_it_fails_when_the_messages_do_not_arrive(tmp_path):
-    # The site alone signs with another secret, so the Pusher server refuses what it sends.
+    # The site sends to another place: its settings are not those of the demo.
+    (tmp_path / "elsewhere.py").write_text(
+        "from settings import *\n"
+        "PUSHERABLE_TRANSPORT = {'BACKEND': 'pusherable.delivery.transports.ConsoleTransport'}\n"
+    )
     python = tmp_path / "python"
     python.write_text(
         "#!/bin/sh\n"
-        'case "$*" in *runserver*) export DEMO_PUSHER_SECRET=wrong ;; esac\n'
+        'case "$*" in *runserver*)\n'
+        f'    export DJANGO_SETTINGS_MODULE=elsewhere PYTHONPATH="$PYTHONPATH:{tmp_path}"\n'
+        "esac\n"
         f'exec "{sys.executable}" "$@"\n'
     )
     python.chmod(0o755)
@@ -46,5 +53,5 @@ def test_it_fails_when_the_messages_do_not_arrive(tmp_path):
     done = run_once(python, "--wait", "2")
 
     assert done.returncode == 1
-    assert "MISSING on article_1" in done.stdout
-    assert "10 rows, 0 messages, 9 missing." in done.stdout
+    assert "MISSING on private-article_1" in done.stdout
+    assert "11 rows, 0 messages, 8 missing." in done.stdout

@@ -9,19 +9,27 @@ from pathlib import Path
 import pytest
 from django.contrib.auth.models import AbstractBaseUser, User
 from django.test import Client
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from pusherable.delivery import dispatchers
 from pusherable.delivery.backends import Chosen
 from pusherable.server.testing import LocalServer
 from tests.browser import urls
 from tests.browser.live import RECORDER
+from tests.browser.policy import Watch
 from tests.server.clients import APP_ID, KEY, SECRET
 
 CHROMIUM = os.environ.get("PUSHERABLE_CHROMIUM", "/usr/bin/chromium")
 
+NewContext = Callable[[str], BrowserContext]
 OpenPage = Callable[..., Page]
 WritePage = Callable[..., str]
+
+
+def pytest_configure(config):
+    config.addinivalue_line(
+        "markers", "violates(*directives): the test's pages mean to violate these directives of their policy"
+    )
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -72,15 +80,22 @@ def server(settings, monkeypatch) -> Iterator[LocalServer]:
 
 @pytest.fixture
 def write_page(settings, server) -> Iterator[WritePage]:
-    """Publishes a page of the test's own under the path that is returned."""
+    """Publishes a page of the test's own under the path that is returned.
+
+    Its policy forbids inline code, so a script of the page's own is given apart, and becomes a file.
+    """
     settings.ROOT_URLCONF = "tests.browser.urls"
     settings.PUSHERABLE_PUSHER_JS_URL = "/pusher.js"
     templates = Path(__file__).parent / "templates"
     settings.TEMPLATES = [engine | {"DIRS": [templates]} for engine in settings.TEMPLATES]
 
-    def write(template: str, *, headers: dict[str, str] | None = None, **context: object) -> str:
+    def write(
+        template: str, *, headers: dict[str, str] | None = None, script: str = "", **context: object
+    ) -> str:
         name = f"page-{len(urls.pages)}"
-        urls.pages[name] = urls.Written(template, context, headers or {})
+        if script:
+            template += f"<script src='/written/{name}.js'></script>"
+        urls.pages[name] = urls.Written(template, context, headers or {}, script)
         return f"/written/{name}/"
 
     yield write
@@ -88,22 +103,38 @@ def write_page(settings, server) -> Iterator[WritePage]:
 
 
 @pytest.fixture
-def open_page(browser, live_server, write_page) -> Iterator[OpenPage]:
-    """A new page, in a browser context (cookies, cache) of its own; logged in, if a user is given."""
+def new_context(browser, request) -> Iterator[NewContext]:
+    """A browser context (cookies, cache), whose pages fail the test by what they do against their policy."""
+    watch = Watch()
     with ExitStack() as stack:
 
-        def open_one(user: AbstractBaseUser | None = None) -> Page:
-            context = stack.enter_context(browser.new_context(base_url=live_server.url))
+        def make(base_url: str) -> BrowserContext:
+            context = stack.enter_context(browser.new_context(base_url=base_url))
             context.set_default_timeout(10_000)
             context.add_init_script(RECORDER)
-            if user is not None:
-                client = Client()
-                client.force_login(user)
-                session = client.cookies["sessionid"].value
-                context.add_cookies([{"name": "sessionid", "value": session, "url": live_server.url}])
-            return context.new_page()
+            watch.over(context)
+            return context
 
-        yield open_one
+        yield make
+        violations = watch.close()
+    meant = {directive for mark in request.node.iter_markers("violates") for directive in mark.args}
+    assert {violation.split()[0] for violation in violations} == meant, violations
+
+
+@pytest.fixture
+def open_page(new_context, live_server, write_page) -> OpenPage:
+    """A new page, in a browser context of its own; logged in, if a user is given."""
+
+    def open_one(user: AbstractBaseUser | None = None) -> Page:
+        context = new_context(live_server.url)
+        if user is not None:
+            client = Client()
+            client.force_login(user)
+            session = client.cookies["sessionid"].value
+            context.add_cookies([{"name": "sessionid", "value": session, "url": live_server.url}])
+        return context.new_page()
+
+    return open_one
 
 
 @pytest.fixture

@@ -1,4 +1,7 @@
-"""What the tests ask an open page."""
+"""What the tests ask an open page.
+
+`wait_for_function` needs a function: an expression would be evaluated again, which a page's policy forbids.
+"""
 
 from typing import Any
 
@@ -9,7 +12,10 @@ RECORDER = """
     window.received = [];
     window.violations = [];
     document.addEventListener("pusherable:event", ({ detail }) => received.push(detail));
-    document.addEventListener("securitypolicyviolation", (event) => violations.push(event.violatedDirective));
+    document.addEventListener("securitypolicyviolation", ({ effectiveDirective, blockedURI }) => {
+        violations.push(`${effectiveDirective} ${blockedURI}`);
+        window.tellViolation(violations.at(-1));
+    });
 """
 
 SCRIPT = "<!doctype html>{% load pusherable_tags %}{% pusherable_script %}"

@@ -106,7 +106,7 @@ def test_swapped_while_it_is_notified(page, publish, sent):
         subscribe("poll_1", "update last"),
     )
     publish("update", "update")
-    page.wait_for_function("calls.includes('last')")
+    page.wait_for_function("() => calls.includes('last')")
     assert page.evaluate("calls") == ["update", "update", "last"]
     assert sent == ["pusher:subscribe"]
 
@@ -124,7 +124,7 @@ def test_removed_while_another_is_notified(page, publish):
         }"""
     )
     publish("update", last_to="poll_2")
-    page.wait_for_function("calls.includes('last')")
+    page.wait_for_function("() => calls.includes('last')")
     assert page.evaluate("calls") == ["update", "last"]
 
 

@@ -9,11 +9,9 @@ from tests.server.clients import http_client
 from tests.testapp.models import Poll
 
 README_EXAMPLE = """
-<script>
     function pusherable_notify(event, data) {
         alert(data.user + "has begun to " + event + " " + data.model);
     }
-</script>
 """
 
 
@@ -21,7 +19,7 @@ def test_example_of_the_readme(open_page, write_page, poll, ada):
     """Word for word as version 0.2.0 documented it."""
     reader = open_page()
     reader.goto(
-        write_page(SCRIPT + "{% pusherable_subscribe 'update' object %}" + README_EXAMPLE, object=poll)
+        write_page(SCRIPT + "{% pusherable_subscribe 'update' object %}", object=poll, script=README_EXAMPLE)
     )
     wait_until_subscribed(reader, f"poll_{poll.pk}")
     writer = open_page(ada)
@@ -92,14 +90,13 @@ def test_an_error_of_the_page_stops_nothing_else(open_page, write_page, server):
     page = open_page()
     page.goto(
         write_page(
-            SCRIPT
-            + "<script>const pusherable_notify = () => { throw Error('of the page'); }</script>"
-            + subscribe("poll_1", "update") * 2
+            SCRIPT + subscribe("poll_1", "update") * 2,
+            script="const pusherable_notify = () => { throw Error('of the page'); }",
         )
     )
     wait_until_subscribed(page, "poll_1")
     http_client(server.port).trigger("poll_1", "update", {})
-    page.wait_for_function("received.length === 2")
+    page.wait_for_function("() => received.length === 2")
     assert [error.message for error in page.page_errors()] == ["of the page"] * 2
 
 

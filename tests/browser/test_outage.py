@@ -57,7 +57,7 @@ def test_missed_message_arrives_later(open_page, write_page, server, poll, found
     wait_until_subscribed(reader, f"poll_{poll.pk}")
 
     server.stop()
-    reader.wait_for_function("Pusher.instances[0].connection.state !== 'connected'")
+    reader.wait_for_function("() => Pusher.instances[0].connection.state !== 'connected'")
     assert writer.goto(f"/polls/{poll.pk}/update/").status == 200
     assert server.messages == []
     # A server that is back before anybody has asked was not gone, and then nobody waits for the pages.

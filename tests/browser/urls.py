@@ -8,6 +8,7 @@ from django.urls import include, path
 from django.views.generic import DetailView, UpdateView
 
 from pusherable.mixins import PusherDetailMixin, PusherUpdateMixin
+from tests.browser.policy import protected, report
 from tests.server.clients import NODE_MODULES
 from tests.testapp.models import Page, Poll
 
@@ -20,6 +21,7 @@ class Written(NamedTuple):
     template: str
     context: dict[str, object]
     headers: dict[str, str]
+    script: str
 
 
 #: Filled by the fixture `write_page`.
@@ -30,6 +32,10 @@ def written_page(request: HttpRequest, name: str) -> HttpResponse:
     page = pages[name]
     content = Template(page.template).render(RequestContext(request, page.context))
     return HttpResponse(content, headers=page.headers)
+
+
+def written_script(request: HttpRequest, name: str) -> HttpResponse:
+    return HttpResponse(pages[name].script, content_type="text/javascript; charset=utf-8")
 
 
 def pusher_js(request: HttpRequest) -> HttpResponse:
@@ -49,9 +55,11 @@ class PageDetail(PusherDetailMixin, DetailView):
 
 
 urlpatterns = [
-    path("written/<name>/", written_page),
+    path("written/<name>/", protected(written_page)),
+    path("written/<name>.js", written_script),
+    path("policy/<int:number>/", report),
     path("pusher.js", pusher_js),
     path("pusherable/", include("pusherable.urls")),
-    path("polls/<int:pk>/update/", PollUpdate.as_view()),
-    path("pages/<path:pk>/", PageDetail.as_view()),
+    path("polls/<int:pk>/update/", protected(PollUpdate.as_view())),
+    path("pages/<path:pk>/", protected(PageDetail.as_view())),
 ]

@@ -2,6 +2,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
 from django.core.management.base import BaseCommand
 from django.db import transaction
 from django.utils import timezone
@@ -25,10 +26,13 @@ class Command(BaseCommand):
 
     @transaction.atomic
     def handle(self, **options):  # noqa: ARG002
+        # Who may view articles may listen to what happens to them, too.
+        permissions = Permission.objects.filter(content_type__app_label="newsroom")
         for first_name, last_name in PEOPLE:
-            get_user_model().objects.get_or_create(
+            person, _ = get_user_model().objects.get_or_create(
                 username=first_name, defaults={"first_name": first_name, "last_name": last_name}
             )
+            person.user_permissions.set(permissions)
         if not Article.objects.exists():
             for path in sorted(SAMPLE.glob("*.txt")):
                 read_article(path).save()
