@@ -16,12 +16,13 @@ test("a server of one's own is reached over WebSockets only, by host and port", 
         wsPort: 6001,
         wssPort: 6001,
         forceTLS: false,
-        enabledTransports: ["ws", "wss"],
+        enabledTransports: ["ws"],
     });
 });
 
 test("TLS is on unless the settings say otherwise", () => {
     assert.equal(connectionOptions({ host: "ws.example.org", port: "443", tls: "true" }).forceTLS, true);
+    assert.deepEqual(connectionOptions({ host: "ws.example.org", port: "443" }).enabledTransports, ["ws", "wss"]);
     assert.equal(connectionOptions({ host: "ws.example.org", port: "443" }).forceTLS, true);
 });
 
@@ -54,12 +55,14 @@ test("the memory is bounded: the oldest id is forgotten first", () => {
 });
 
 /** What a handler that asks this `site` answers for each channel, and what the site was asked. */
-async function ask(site, requests, settings = {}) {
+async function ask(site, requests, settings = {}, editing = { wanted: new Set(), asked: new Set() }) {
     const asked = [];
-    const handler = authorizer({ authEndpoint: "/auth/", ...settings }, async (url, { body, headers }) => {
-        asked.push({ url, socket: body.get("socket_id"), names: body.getAll("channel_names"), headers });
-        return site(body.getAll("channel_names"));
-    });
+    const send = async (url, { body, headers }) => {
+        const [names, edited] = [body.getAll("channel_names"), body.getAll("editing")];
+        asked.push({ url, socket: body.get("socket_id"), names, edited, headers });
+        return site(names);
+    };
+    const handler = authorizer({ authEndpoint: "/auth/", ...settings }, editing, send);
     const answers = await Promise.all(
         requests.map(
             ([socketId, channelName]) =>
@@ -77,9 +80,16 @@ test("all channels of a moment are asked for at once", async () => {
     const settings = { csrfHeader: "X-CSRFToken", csrfToken: "abc" };
     const { asked, answers } = await ask(yes, [["1.1", "a"], ["1.1", "b"]], settings);
     assert.deepEqual(asked, [
-        { url: "/auth/", socket: "1.1", names: ["a", "b"], headers: { "X-CSRFToken": "abc" } },
+        { url: "/auth/", socket: "1.1", names: ["a", "b"], edited: [], headers: { "X-CSRFToken": "abc" } },
     ]);
     assert.deepEqual(answers, [{ auth: "a" }, { auth: "b" }]);
+});
+
+test("the site is told on which channels the user edits, and it is kept what it was told", async () => {
+    const editing = { wanted: new Set(["b", "c"]), asked: new Set(["a"]) };
+    const { asked } = await ask(yes, [["1.1", "a"], ["1.1", "b"]], {}, editing);
+    assert.deepEqual(asked.map(({ names, edited }) => [names, edited]), [[["a", "b"], ["b"]]]);
+    assert.deepEqual([...editing.asked], ["b"]);
 });
 
 test("more than a hundred are asked for in turns, and each socket by itself", async () => {

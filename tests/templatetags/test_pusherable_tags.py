@@ -26,7 +26,7 @@ def poll(db):
 
 
 def test_script_loads_pusher_js_from_its_cdn_and_then_ours():
-    first, ours = elements("{% pusherable_script %}", "script")
+    first, ours, *more = elements("{% pusherable_script %}", "script")
     assert first == {"src": "https://js.pusher.com/8.6.0/pusher.min.js", "defer": None}
     assert ours == {
         "src": "/static/pusherable/pusherable.js",
@@ -34,6 +34,16 @@ def test_script_loads_pusher_js_from_its_cdn_and_then_ours():
         "data-key": "test-key",
         "data-cluster": "eu",
     }
+    assert more == [
+        {"src": "/static/pusherable/viewers.js", "defer": None},
+        {"src": "/static/pusherable/changes.js", "defer": None},
+    ]
+
+
+def test_script_comes_with_the_stylesheet():
+    assert elements("{% pusherable_script %}", "link") == [
+        {"rel": "stylesheet", "href": "/static/pusherable/pusherable.css"}
+    ]
 
 
 def test_script_loads_pusher_js_from_elsewhere(settings):
@@ -43,8 +53,12 @@ def test_script_loads_pusher_js_from_elsewhere(settings):
 
 
 def test_script_without_pusher_js():
-    [ours] = elements("{% pusherable_script pusher_js=False %}", "script")
-    assert ours["src"] == "/static/pusherable/pusherable.js"
+    scripts = elements("{% pusherable_script pusher_js=False %}", "script")
+    assert [script["src"].rpartition("/")[2] for script in scripts] == [
+        "pusherable.js",
+        "viewers.js",
+        "changes.js",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -104,12 +118,10 @@ class LazyNonce:
         return "r4nd0m"
 
 
-def test_script_passes_the_nonce_on_to_both():
+def test_script_passes_the_nonce_on_to_all():
     nonce = LazyNonce()
-    assert [script["nonce"] for script in elements("{% pusherable_script %}", "script", csp_nonce=nonce)] == [
-        "r4nd0m",
-        "r4nd0m",
-    ]
+    html = Parser(render("{% pusherable_script %}", csp_nonce=nonce))
+    assert [attributes["nonce"] for _, attributes in html.elements] == ["r4nd0m"] * 5
     assert nonce
 
 
@@ -132,7 +144,7 @@ def test_script_escapes_what_the_settings_say(settings, setting):
         settings.PUSHER_HOST = "ws.example.com"
     setattr(settings, setting, '"><b>')
     html = Parser(render("{% pusherable_script %}"))
-    assert {tag for tag, _ in html.elements} == {"script"}
+    assert {tag for tag, _ in html.elements} == {"link", "script"}
     assert '"><b>' in [value for _, attributes in html.elements for value in attributes.values()]
 
 

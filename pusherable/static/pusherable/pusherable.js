@@ -7,9 +7,16 @@
  *
  * Every event calls the page's `pusherable_notify(event, data)`, if it has one, and dispatches a bubbling
  * `pusherable:event` from the element, with {event, channel, data} as its detail.
+ *
+ * viewers.js shares the connection through `window.pusherable`, which is there once the element is defined:
+ *
+ *     const leave = pusherable.join(channel, (event, data) => { ... });   // also hears `pusher:...` events
+ *     pusherable.edit(channel, true);   // on this presence channel, the user is one who edits; or no longer
  */
 (() => {
     "use strict";
+
+    const SUBSCRIBED = "pusher:subscription_succeeded";
 
     /**
      * The script tag's data attributes; host, port and tls only where the server is not Pusher's own, and the
@@ -17,15 +24,20 @@
      * @typedef {{key?: string, cluster?: string, host?: string, port?: string, tls?: string,
      *     authEndpoint?: string, csrfHeader?: string, csrfToken?: string}} Settings
      * @typedef {(event: string, data: any) => void} Listener
+     *
+     * The presence channels on which the user is to count as editing, and those where the site was asked so.
+     * @typedef {{wanted: Set<string>, asked: Set<string>}} Editing
      */
 
     /**
      * What pusher-js is told about the connection.
      * @param {Settings} settings
+     * @param {Editing} editing
      */
-    function connectionOptions(settings) {
+    function connectionOptions(settings, editing) {
         const { cluster, host, port, tls, authEndpoint } = settings;
-        const options = authEndpoint ? { channelAuthorization: { customHandler: authorizer(settings) } } : {};
+        const customHandler = authorizer(settings, editing);
+        const options = authEndpoint ? { channelAuthorization: { customHandler } } : {};
         if (!host) {
             return { ...options, cluster };
         }
@@ -36,22 +48,32 @@
             wsPort: Number(port),
             wssPort: Number(port),
             forceTLS: tls !== "false",
-            enabledTransports: ["ws", "wss"], // the fallbacks over HTTP would ask Pusher's own servers
+            // The fallbacks over HTTP would ask Pusher's own servers, and one without TLS does not answer with it.
+            enabledTransports: tls === "false" ? ["ws"] : ["ws", "wss"],
         };
     }
 
     /**
      * Asks the site whether this page may join a channel: once for all channels of a moment, up to a hundred.
      * @param {Settings} settings
+     * @param {Editing} editing
      * @param {typeof fetch} send
      */
-    function authorizer({ authEndpoint, csrfHeader, csrfToken }, send = (...request) => fetch(...request)) {
+    function authorizer(settings, editing, send = (...request) => fetch(...request)) {
+        const { authEndpoint, csrfHeader, csrfToken } = settings;
         const most = 100;
         let waiting = [];
 
         async function ask(requests) {
             const body = new URLSearchParams({ socket_id: requests[0].socketId });
-            requests.forEach(({ channelName }) => body.append("channel_names", channelName));
+            for (const { channelName } of requests) {
+                body.append("channel_names", channelName);
+                editing.asked.delete(channelName);
+                if (editing.wanted.has(channelName)) {
+                    body.append("editing", channelName);
+                    editing.asked.add(channelName);
+                }
+            }
             const headers = csrfHeader && csrfToken ? { [csrfHeader]: csrfToken } : {};
             const response = await send(authEndpoint, { method: "POST", body, headers });
             if (!response.ok) {
@@ -125,19 +147,22 @@
     }
 
     /**
-     * The page's one connection, opened at the first subscription.
+     * The page's one connection, opened at the first subscription. `join` returns how to leave.
      * @param {Settings} settings
-     * @returns {(name: string, listener: Listener) => () => void} Joins a channel, and returns how to leave.
+     * @returns {{join: (name: string, listener: Listener) => () => void,
+     *     edit: (name: string, isEditing: boolean) => void}}
      */
     function connection(settings) {
         let pusher = null;
         let warned = false;
         /** @type {Map<string, Set<Listener>>} */
         const channels = new Map();
+        /** @type {Editing} */
+        const editing = { wanted: new Set(), asked: new Set() };
 
         function connect() {
             if (typeof window.Pusher === "function") {
-                pusher = new window.Pusher(settings.key, connectionOptions(settings));
+                pusher = new window.Pusher(settings.key, connectionOptions(settings, editing));
                 keepTrying(pusher);
             } else if (!warned) {
                 warned = true;
@@ -146,22 +171,48 @@
             return pusher;
         }
 
-        function subscribe(name) {
-            const listeners = new Set();
+        function subscribe(name, listeners = new Set()) {
             channels.set(name, listeners);
             pusher.subscribe(name).bind_global((event, data) => {
                 // A listener may swap elements: those that it adds or removes have no part in this event.
                 [...listeners].forEach((listener) => listeners.has(listener) && listener(event, data));
+                if (event === SUBSCRIBED) {
+                    renew(name); // what is wanted may have changed while the site was asked
+                }
             });
             return listeners;
         }
 
-        return (name, listener) => {
+        /** Subscribes anew where the user is now to be another member: who one is, is part of the subscription. */
+        function renew(name) {
+            if (channels.has(name) && pusher.channel(name)?.subscribed) {
+                if (editing.wanted.has(name) !== editing.asked.has(name)) {
+                    pusher.unsubscribe(name);
+                    subscribe(name, channels.get(name));
+                }
+            }
+        }
+
+        function edit(name, isEditing) {
+            if (isEditing) {
+                editing.wanted.add(name);
+            } else {
+                editing.wanted.delete(name);
+            }
+            queueMicrotask(() => renew(name)); // an element that is moved leaves and joins in the same breath
+        }
+
+        function join(name, listener) {
             if (!name || !(pusher ?? connect())) {
                 return () => {};
             }
             const listeners = channels.get(name) ?? subscribe(name);
             listeners.add(listener);
+            const { subscribed, members } = pusher.channel(name);
+            if (subscribed) {
+                // To one that comes later, too, say that the channel is joined, and who is there.
+                queueMicrotask(() => listeners.has(listener) && listener(SUBSCRIBED, members));
+            }
             return () => {
                 listeners.delete(listener);
                 // Not at once: an element that is moved or swapped leaves and joins in the same breath.
@@ -172,7 +223,9 @@
                     }
                 });
             };
-        };
+        }
+
+        return { join, edit };
     }
 
     /** @type {Listener} */
@@ -192,7 +245,8 @@
         if (customElements.get("pusherable-subscribe")) {
             return; // the script is on the page twice
         }
-        const join = connection(settings);
+        const { join, edit } = connection(settings);
+        window.pusherable = Object.freeze({ join, edit });
 
         class PusherableSubscribe extends HTMLElement {
             static observedAttributes = ["data-channel", "data-events"];
