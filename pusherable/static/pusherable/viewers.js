@@ -19,7 +19,7 @@
     const SUBSCRIBED = "pusher:subscription_succeeded";
     const FACES = 4;
     const COLOURS = 8;
-    const LINGER = 800; // ms that a member who left stays: who follows a link or reloads does not blink
+    const LINGER = 600; // ms that a member who left stays: who follows a link or reloads does not blink
     const QUIET = 1000; // ms in which what is to be announced is gathered
 
     /** The user's key, and whether the member is one who edits. */

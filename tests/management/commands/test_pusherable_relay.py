@@ -139,8 +139,10 @@ def test_a_second_interrupt_ends_it_at_once(server, gate, enqueue, start):
 
 
 def test_copies_share_the_work(server, enqueue, start):
-    enqueue(300)
     copies = [start("pusherable_relay", "--idle=0.1", "--batch-size=10") for _ in range(2)]
+    for process in copies:
+        process.line("Sending")
+    enqueue(300)
     server.wait_for_messages(300, timeout=30)
     assert [process.end(signal.SIGTERM) for process in copies] == [(0, ""), (0, "")]
     assert len(server.messages) == 300
