@@ -1,21 +1,21 @@
 """Which events: the one definition that the admin, the activity page, exports and commands share."""
 
 import datetime as dt
+from collections.abc import Iterable
 from typing import Any, Final
 
 from django import forms
 from django.apps import apps
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db.models import Q, QuerySet
-from django.forms.utils import from_current_timezone
 from django.utils import timezone
-from django.utils.dateparse import parse_date, parse_datetime
 from django.utils.translation import gettext_lazy as _
 from django_filters import CharFilter, ChoiceFilter, Filter, FilterSet
 
 from pusherable.models import AccessEvent
+from pusherable.moments import MomentField
+from pusherable.retention.durations import ago
 from pusherable.snapshots import clean, object_type
 
 Events = QuerySet[AccessEvent]
@@ -37,66 +37,118 @@ def storable(value: str) -> None:
         raise ValidationError(_("It has characters that no event has."))
 
 
-class MomentField(forms.Field):
-    """An ISO date or datetime; without an offset, in the current time zone. A date is the day's beginning.
+class WithOthers(forms.Select):
+    """A select that also shows a value that is not among its choices: an address may carry any."""
 
-    With `day_ends` it is the day's end.
-    """
+    def optgroups(self, name: str, value: list[str], attrs: dict[str, Any] | None = None) -> list[Any]:
+        groups: list[Any] = super().optgroups(name, value, attrs)
+        offered = {str(choice) for choice, _label in self.choices}
+        groups += [
+            (None, [self.create_option(name, other, other, True, len(groups))], len(groups))
+            for other in value
+            if str(other) not in offered
+        ]
+        return groups
 
-    default_error_messages = {
-        "invalid": _("Enter a date or time, such as 2026-11-22, 2026-11-22T10:30 or 2026-11-22T10:30+01:00.")
-    }
 
-    def __init__(self, *, day_ends: bool = False, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.day_ends = day_ends
+class AgoField(forms.CharField):
+    """The moment that lies a duration ago, such as ``1h``, ``7d`` or ``P1Y6M``."""
 
-    def to_python(self, value: Any) -> dt.datetime | None:
-        text = str(value or "").strip()
+    widget = WithOthers(
+        choices=[
+            ("", _("Any time")),
+            ("1h", _("The last hour")),
+            ("24h", _("The last 24 hours")),
+            ("7d", _("The last 7 days")),
+            ("30d", _("The last 30 days")),
+        ]
+    )
+
+    def to_python(self, value: Any) -> dt.datetime | None:  # type: ignore[override]
+        text = super().to_python(value)
         if not text:
             return None
         try:
-            if (day := parse_date(text)) is not None:
-                first = day + dt.timedelta(days=1) if self.day_ends else day
-                return _comparable(dt.datetime.combine(first, dt.time.min))
-            if (moment := parse_datetime(text)) is not None:
-                return _comparable(from_current_timezone(moment))
-        except (ValueError, OverflowError):  # February 30, or a time that is no longer in any year in UTC
-            pass
-        raise ValidationError(self.error_messages["invalid"], code="invalid")
+            return ago(text, timezone.now())
+        except ValueError as error:
+            raise ValidationError(_("Enter a duration, such as 1h, 24h, 7d or P1Y6M.")) from error
+
+
+class TypeField(forms.CharField):
+    """A model's label, as events have it."""
+
+    default_validators = [RegexValidator(r"\A\w+\.\w+\Z", _("Enter a model, such as blog.post.")), storable]
+
+    def clean(self, value: Any) -> str:
+        label: str = super().clean(value)
+        return type_of_label(label) if label else label
+
+
+class TypeFilter(Filter):  # type: ignore[misc]
+    field_class = TypeField
 
 
 class MomentFilter(Filter):  # type: ignore[misc]
     field_class = MomentField
 
 
+class AgoFilter(Filter):  # type: ignore[misc]
+    field_class = AgoField
+
+
 class IdFilter(Filter):  # type: ignore[misc]
     field_class = forms.IntegerField
 
 
-class AccessEventFilter(FilterSet):  # type: ignore[misc]
-    """Events by the parameters of a query string or the options of a command.
+class TextFilter(CharFilter):  # type: ignore[misc]
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"validators": [storable]} | kwargs)
 
+
+class EventForm(forms.Form):
+    def clean(self) -> dict[str, Any]:
+        data = self.cleaned_data
+        if data.get("object_pk") and not data.get("object_type") and "object_type" not in self.errors:
+            self.add_error("object_pk", _("Choose an object type too: keys of different models are alike."))
+        return data
+
+
+class AccessEventFilter(FilterSet):  # type: ignore[misc]
+    """Events by the parameters of a query string.
+
+    ``action``, ``username``, ``user_pk``, ``remote_addr``, ``request_id``
+        What the column of this name has.
+    ``object_type``
+        A model: ``blog.post``. The case of its name does not matter, and it need not exist any more.
+    ``object_pk``
+        The key of an object; it needs the ``object_type``.
     ``status``
         What ``AccessEvent.status`` says: ``not broadcast``, ``pending``, ``failed`` or ``delivered``.
-    ``action``
-        The action: ``updated``.
-    ``object``
-        A model, or one of its objects by the key: ``blog.post`` or ``blog.post:17``. As for Django, the case
-        of the model's name does not matter. The model need not exist any more.
-    ``user``
-        A username, or the user's key after ``pk:``, as in ``pk:42``.
-    ``since``, ``until``
-        ISO dates or datetimes. `since` is included and `until` is not; but a date is the whole day in both.
-    ``after_id``
-        Events with a greater id.
+    ``after``, ``before``
+        ISO dates or datetimes. `after` is included and `before` is not; but a date is the whole day in both.
+    ``within``
+        Not longer ago than this: ``24h``, ``7d``, ``P1Y6M``.
+    ``q``
+        How the object's representation or the username begins.
+    ``after_id``, ``before_id``
+        Events with a greater id, or with a lower one.
 
     A value that cannot be is in ``errors``, and then ``qs`` has no events. What is empty does not count, nor
     do parameters of other names, which in a query string belong to the page. The order is the caller's.
+
+    ``qs`` are all of these events, however long it takes to find them; pages take `pusherable.paging`.
     """
 
+    action = TextFilter(label=_("Action"))
+    object_type = TypeFilter(label=_("Object type"))
+    object_pk = TextFilter(label=_("Object key"), strip=False)
+    username = TextFilter(label=_("Username"))
+    user_pk = TextFilter(label=_("User key"), strip=False)
+    remote_addr = TextFilter(label=_("Address"))
+    request_id = TextFilter(label=_("Request id"))
     status = ChoiceFilter(
-        label=_("status"),
+        label=_("Delivery"),
+        empty_label=_("Any"),
         choices=[
             ("not broadcast", _("not broadcast")),
             ("pending", _("pending")),
@@ -105,57 +157,38 @@ class AccessEventFilter(FilterSet):  # type: ignore[misc]
         ],
         method="filter_status",
     )
-    action = CharFilter(label=_("action"), validators=[storable])
-    object = CharFilter(
-        label=_("object"),
-        validators=[
-            RegexValidator(r"\A\w+\.\w+(?s::.+)?\Z", _("Enter blog.post, or blog.post:17 for one object.")),
-            storable,
-        ],
-        method="filter_object",
-    )
-    user = CharFilter(
-        label=_("user"),
-        validators=[
-            RegexValidator(r"\Apk:\Z", _("Enter a username, or pk:42 for a key."), inverse_match=True),
-            storable,
-        ],
-        method="filter_user",
-    )
-    since = MomentFilter("occurred_at", "gte", label=_("since"))
-    until = MomentFilter("occurred_at", "lt", label=_("until"), day_ends=True)
-    after_id = IdFilter("id", "gt", label=_("after id"), min_value=0)
+    within = AgoFilter("occurred_at", "gte", label=_("When"))
+    after = MomentFilter("occurred_at", "gte", label=_("From"))
+    before = MomentFilter("occurred_at", "lt", label=_("Until"), day_ends=True)
+    q = TextFilter(label=_("Object or user begins with"), method="filter_text")
+    after_id = IdFilter("id", "gt", label=_("After id"), min_value=0, widget=forms.HiddenInput)
+    before_id = IdFilter("id", "lt", label=_("Before id"), min_value=0, widget=forms.HiddenInput)
 
     class Meta:
         model = AccessEvent
         fields = ()
+        form = EventForm
+
+    @property
+    def given(self) -> list[str]:
+        """The parameters that count, by name."""
+        return [name for name, value in self.form.cleaned_data.items() if value not in (None, "")]
+
+    def narrow(self, queryset: Events, names: Iterable[str]) -> Events:
+        """By these parameters and no others. The filter has to be valid."""
+        for name in names:
+            queryset = self.filters[name].filter(queryset, self.form.cleaned_data[name])
+        return queryset
 
     def filter_queryset(self, queryset: Events) -> Events:
         # django-filter ignores a field that is invalid, and so would return everything.
-        if not self.is_valid():
-            return queryset.none()
-        filtered: Events = super().filter_queryset(queryset)
-        return filtered
+        return self.narrow(queryset, self.given) if self.is_valid() else queryset.none()
 
     def filter_status(self, queryset: Events, _name: str | None, value: str) -> Events:
         return queryset.filter(STATUS[value])
 
-    def filter_object(self, queryset: Events, _name: str | None, value: str) -> Events:
-        label, _colon, key = value.partition(":")
-        queryset = queryset.filter(object_type=type_of_label(label))
-        return queryset.filter(object_pk=key) if key else queryset
-
-    def filter_user(self, queryset: Events, _name: str | None, value: str) -> Events:
-        if value.startswith("pk:"):
-            return queryset.filter(user_pk=value.removeprefix("pk:"))
-        return queryset.filter(username=value)
-
-
-def _comparable(moment: dt.datetime) -> dt.datetime:
-    """As databases take it: in UTC, or naive where the project has no time zones."""
-    if not settings.USE_TZ:
-        return timezone.make_naive(moment) if timezone.is_aware(moment) else moment
-    return (timezone.make_aware(moment) if timezone.is_naive(moment) else moment).astimezone(dt.UTC)
+    def filter_text(self, queryset: Events, _name: str | None, value: str) -> Events:
+        return queryset.filter(Q(object_repr__startswith=value) | Q(username__startswith=value))
 
 
 def type_of_label(label: str) -> str:

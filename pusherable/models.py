@@ -71,10 +71,15 @@ class AccessEvent(models.Model):
         verbose_name = _("access event")
         verbose_name_plural = _("access events")
         default_permissions = ("view",)
+        permissions = [
+            ("export_accessevent", "Can export access events"),
+            ("replay_accessevent", "Can send access events again"),
+        ]
         indexes = [
             models.Index(fields=["object_type", "object_pk", "-id"], name="pusherable_object"),
             models.Index(fields=["object_type", "-id"], name="pusherable_type"),
             models.Index(fields=["user_pk", "-id"], name="pusherable_user"),
+            models.Index(fields=["username", "-id"], name="pusherable_username"),
             models.Index(fields=["action", "-id"], name="pusherable_action"),
             models.Index(fields=["occurred_at", "id"], name="pusherable_time"),
         ]

@@ -1,5 +1,6 @@
 """What several commands share: how they are called, and how they end."""
 
+import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,15 @@ from pusherable.models import AccessEvent
 
 #: The exit code of a command that was called wrongly, as argparse has it.
 USAGE: Final = 2
+#: The options that choose events.
+OPTIONS: Final = ("status", "action", "object", "user", "since", "until", "after_id")
+
+#: What they are called in the filter, where that is something else.
+_NAMES: Final = {"object": "object_type", "user": "username", "since": "after", "until": "before"}
+_HINTS: Final = {
+    "object": "Enter blog.post, or blog.post:17 for one object.",
+    "user": "Enter a username, or pk:42 for a key.",
+}
 
 
 def add_database(parser: CommandParser) -> None:
@@ -34,18 +44,35 @@ def matching(given: dict[str, Any], using: str) -> QuerySet[AccessEvent]:
     Raises CommandError for a value that cannot be.
     """
     given = {name: value for name, value in given.items() if value is not None}
-    filterset = AccessEventFilter(given, AccessEvent.objects.using(using))
+    wanted = {name: _parameters(name, value) for name, value in given.items()}
+    data = {name: value for parameters in wanted.values() for name, value in parameters.items()}
+    filterset = AccessEventFilter(data, AccessEvent.objects.using(using))
     problems = []
-    for name, value in given.items():
-        messages = filterset.errors.get(name, [])
-        # To the filter, empty means any: "--user $NAME", and every event were meant.
-        if not messages and filterset.form.cleaned_data[name] in (None, ""):
-            messages = ["Enter a value, or leave the option out."]
-        problems += [f"--{name.replace('_', '-')} {value!r}: {message}" for message in messages]
+    for option, parameters in wanted.items():
+        messages = [_HINTS[option]] if not parameters else []
+        for name in parameters:
+            messages += filterset.errors.get(name, [])
+            # To the filter, empty means any: "--user $NAME", and every event were meant.
+            if not messages and filterset.form.cleaned_data[name] in (None, ""):
+                messages = ["Enter a value, or leave the option out."]
+        problems += [f"--{option.replace('_', '-')} {given[option]!r}: {message}" for message in messages]
     if problems:
         raise CommandError("\n".join(problems), returncode=USAGE)
     events: QuerySet[AccessEvent] = filterset.qs
     return events
+
+
+def _parameters(option: str, value: Any) -> dict[str, Any]:
+    """What an option is to the filter; nothing where it does not have the form that it must have."""
+    text = str(value).strip()
+    if option == "object" and text:
+        match = re.fullmatch(r"(\w+\.\w+)(?::(.+))?", text, re.DOTALL)
+        parts = zip(("object_type", "object_pk"), match.groups() if match else (), strict=False)
+        return {name: part for name, part in parts if part}
+    if option == "user" and text.startswith("pk:"):
+        key = text.removeprefix("pk:")
+        return {"user_pk": key} if key else {}
+    return {_NAMES.get(option, option): value}
 
 
 def confirm(question: str, refusal: str, *, is_terminal: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
-from pusherable.filters import MomentField
+from pusherable.moments import MomentField
 
 EXAMPLES: Final = "90d, 12h, 2w, 6m (months), 2y or P1Y6M"
 

@@ -258,7 +258,7 @@ def test_migrations_run_on_a_divided_table_as_on_a_plain_one():
     assert properties() != before
     migrate()
     assert properties() == before
-    assert query(f"SELECT count(*) FROM pg_index WHERE indrelid = '{TABLE}_2000'::regclass") == [(6,)]
+    assert query(f"SELECT count(*) FROM pg_index WHERE indrelid = '{TABLE}_2000'::regclass") == [(7,)]
     assert AccessEvent.objects.count() == 10
     call_command("makemigrations", "pusherable", check=True, dry_run=True, verbosity=0)
     migrate("zero")

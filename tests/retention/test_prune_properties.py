@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from pusherable.filters import AccessEventFilter
+from pusherable.management.options import matching
 from pusherable.models import AccessEvent, Delivery
 from pusherable.retention import partitions
 from pusherable.retention import prune as module
@@ -133,7 +133,7 @@ def check(settings, tmp_path, monkeypatch):
                 assert not old
                 return
             expired = Expired(
-                AccessEventFilter(run.filters).qs,
+                matching(run.filters, "default"),
                 policy,
                 keep_last=run.keep_last,
                 include_undelivered=run.include_undelivered,

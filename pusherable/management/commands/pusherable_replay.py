@@ -8,8 +8,8 @@ from django.db.models import Count, Max, QuerySet
 
 from pusherable.conf import conf
 from pusherable.delivery.replay import Replay
-from pusherable.filters import BROADCAST, STATUS, AccessEventFilter
-from pusherable.management.options import USAGE, add_database, confirm, matching, stopping
+from pusherable.filters import BROADCAST, STATUS
+from pusherable.management.options import OPTIONS, USAGE, add_database, confirm, matching, stopping
 from pusherable.models import AccessEvent
 
 #: Of the events that would be sent, `--dry-run` shows so many.
@@ -141,7 +141,7 @@ def _confirm(delivered: int) -> None:
 
 
 def _matching(options: dict[str, Any], using: str) -> QuerySet[AccessEvent]:
-    given = {name: options[name] for name in AccessEventFilter.base_filters}
+    given = {name: options[name] for name in OPTIONS}
     if all(value is None for value in given.values()):
         raise CommandError(
             "Say which events, for example with --status failed. There are also --action, --object, --user, "
