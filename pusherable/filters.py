@@ -29,6 +29,13 @@ STATUS: Final = {
     "failed": BROADCAST & Q(delivery__failed_at__isnull=False),
     "delivered": BROADCAST & Q(delivery=None),
 }
+#: And as people read it.
+STATUS_LABELS: Final = {
+    "not broadcast": _("not broadcast"),
+    "pending": _("pending"),
+    "failed": _("failed"),
+    "delivered": _("delivered"),
+}
 
 
 def storable(value: str) -> None:
@@ -113,6 +120,9 @@ class EventForm(forms.Form):
         return data
 
 
+_example: Final = forms.TextInput(attrs={"placeholder": "2026-11-22"})
+
+
 class AccessEventFilter(FilterSet):  # type: ignore[misc]
     """Events by the parameters of a query string.
 
@@ -149,17 +159,12 @@ class AccessEventFilter(FilterSet):  # type: ignore[misc]
     status = ChoiceFilter(
         label=_("Delivery"),
         empty_label=_("Any"),
-        choices=[
-            ("not broadcast", _("not broadcast")),
-            ("pending", _("pending")),
-            ("failed", _("failed")),
-            ("delivered", _("delivered")),
-        ],
+        choices=list(STATUS_LABELS.items()),
         method="filter_status",
     )
     within = AgoFilter("occurred_at", "gte", label=_("When"))
-    after = MomentFilter("occurred_at", "gte", label=_("From"))
-    before = MomentFilter("occurred_at", "lt", label=_("Until"), day_ends=True)
+    after = MomentFilter("occurred_at", "gte", label=_("From"), widget=_example)
+    before = MomentFilter("occurred_at", "lt", label=_("Until"), widget=_example, day_ends=True)
     q = TextFilter(label=_("Object or user begins with"), method="filter_text")
     after_id = IdFilter("id", "gt", label=_("After id"), min_value=0, widget=forms.HiddenInput)
     before_id = IdFilter("id", "lt", label=_("Before id"), min_value=0, widget=forms.HiddenInput)

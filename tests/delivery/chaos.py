@@ -59,7 +59,8 @@ def project(**changed: object) -> str:
     names = ("ENGINE", "NAME", "USER", "PASSWORD", "HOST", "PORT", "OPTIONS")
     database = {name: connection.settings_dict[name] for name in names}
     values = {name: getattr(settings, name) for name in dir(settings) if name.startswith("PUSHER")}
-    values |= {name: getattr(settings, name) for name in ("USE_TZ", "SECRET_KEY", "INSTALLED_APPS")}
+    names = ("USE_TZ", "SECRET_KEY", "INSTALLED_APPS", "MIDDLEWARE", "TEMPLATES")
+    values |= {name: getattr(settings, name) for name in names}
     values |= {"DATABASES": {"default": database | {"NAME": str(database["NAME"])}}}
     return json.dumps(values | changed)
 

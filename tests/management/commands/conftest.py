@@ -141,10 +141,15 @@ def start():
             for name in ("ENGINE", "USER", "PASSWORD", "HOST", "PORT", "OPTIONS")
         } | {"NAME": str(connection.settings_dict["NAME"])}
         values = {name: getattr(project, name) for name in dir(project) if name.startswith("PUSHER")}
-        values |= {
-            name: getattr(project, name)
-            for name in ("INSTALLED_APPS", "SILENCED_SYSTEM_CHECKS", "DEFAULT_AUTO_FIELD", "USE_TZ")
-        }
+        names = (
+            "INSTALLED_APPS",
+            "MIDDLEWARE",
+            "TEMPLATES",
+            "SILENCED_SYSTEM_CHECKS",
+            "DEFAULT_AUTO_FIELD",
+            "USE_TZ",
+        )
+        values |= {name: getattr(project, name) for name in names}
         values |= {"DATABASES": {"default": database}, "SECRET_KEY": project.SECRET_KEY} | settings
         started.append(Process(arguments, values))
         return started[-1]
