@@ -3,17 +3,29 @@
 
 from typing import TYPE_CHECKING, Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.contrib.admin.templatetags.admin_urls import add_preserved_filters
+from django.contrib.admin.utils import unquote
 from django.contrib.auth import get_permission_codename
-from django.http import HttpRequest
-from django.urls import reverse
+from django.core.exceptions import PermissionDenied
+from django.db import router, transaction
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.http import urlencode
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_POST
 
+from pusherable import details
 from pusherable.changelist import AccessEventChangeList
+from pusherable.conf import conf
+from pusherable.delivery.dispatchers import wake
+from pusherable.delivery.replay import enqueue
 from pusherable.filters import STATUS_LABELS
+from pusherable.links import add_links
 from pusherable.models import AccessEvent, Action
 
 if TYPE_CHECKING:
@@ -61,6 +73,82 @@ class AccessEventAdminMixin(Base):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[AccessEventChangeList]:
         return AccessEventChangeList
 
+    def get_urls(self) -> list[URLPattern]:
+        send = self.admin_site.admin_view(require_POST(self.send_again))
+        name = f"{self.opts.app_label}_{self.opts.model_name}_send_again"
+        return [path("<path:object_id>/send-again/", send, name=name), *super().get_urls()]
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """The page of one event."""
+        event = self._event(request, object_id)
+        if event is None:
+            return super().change_view(request, object_id, form_url, extra_context)
+        if request.method not in {"GET", "HEAD"}:
+            raise PermissionDenied
+        page = details.of(event, self.get_queryset(request))
+        add_links([event], self.admin_site, request)
+        may_send = bool(event.channels) and conf.broadcasts and self.has_replay_permission(request)
+        page |= {
+            **self.admin_site.each_context(request),
+            "title": gettext("Access event %(id)s") % {"id": event.pk},
+            "opts": self.opts,
+            "original": event,
+            "media": self.media,
+            "has_view_permission": True,
+            "preserved_filters": self.get_preserved_filters(request),
+            "columns": {name: getattr(self, name)(event) for name in ("time", "user", "what", "object")},
+            "status": self.delivery_status(event),
+            "before_url": page["before"] and self._url(request, page["before"]),
+            "after_url": page["after"] and self._url(request, page["after"]),
+            "back_url": add_preserved_filters(self._filters(request), self._list()),
+            "list_url": self._list(object_type=event.object_type, object_pk=event.object_pk),
+            "send_url": self._url(request, event, "send_again") if may_send else None,
+            **(extra_context or {}),
+        }
+        request.current_app = self.admin_site.name
+        template = self.change_form_template or "admin/pusherable/accessevent/change_form.html"
+        return TemplateResponse(request, template, page)
+
+    def send_again(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Put the event into the delivery queue again; sending it is left to the dispatcher."""
+        event = self._event(request, object_id)
+        if not self.has_replay_permission(request):
+            raise PermissionDenied
+        if event is None:
+            raise Http404
+        if event.channels and conf.broadcasts:
+            using = router.db_for_write(AccessEvent, instance=event)
+            enqueue([event], using)
+            transaction.on_commit(lambda: wake(using), using=using, robust=True)
+            self.message_user(request, gettext("The event is being sent again."), messages.SUCCESS)
+        else:
+            self.message_user(request, gettext("This event is not broadcast."), messages.ERROR)
+        return HttpResponseRedirect(self._url(request, event))
+
+    def _event(self, request: HttpRequest, object_id: str) -> AccessEvent | None:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        event: AccessEvent | None = self.get_object(request, unquote(object_id))
+        return event
+
+    def _url(self, request: HttpRequest, event: AccessEvent, view: str = "change") -> str:
+        """A page of the event; from there it goes back to the list as it was."""
+        url = reverse(f"{self.admin_site.name}:pusherable_accessevent_{view}", args=[event.pk])
+        return add_preserved_filters(self._filters(request), url)
+
+    def _filters(self, request: HttpRequest) -> Any:
+        return {"preserved_filters": self.get_preserved_filters(request), "opts": self.opts}
+
+    def _list(self, **parameters: str) -> str:
+        url = reverse(f"{self.admin_site.name}:pusherable_accessevent_changelist")
+        return f"{url}?{urlencode(parameters)}" if parameters else url
+
     @admin.display(description=_("time"))
     def time(self, event: AccessEvent) -> str:
         moment = event.occurred_at
@@ -76,12 +164,8 @@ class AccessEventAdminMixin(Base):
         if not event.user_pk and not event.username:
             return str(_("A visitor"))
         names = {"user_pk": event.user_pk} if event.user_pk else {"username": event.username}
-        return format_html(
-            '<a href="{}?{}"><bdi>{}</bdi></a>',
-            reverse(f"{self.admin_site.name}:pusherable_accessevent_changelist"),
-            urlencode(names),
-            event.username or event.user_pk,
-        )
+        name = event.username or event.user_pk
+        return format_html('<a href="{}"><bdi>{}</bdi></a>', self._list(**names), name)
 
     @admin.display(description=_("action"))
     def what(self, event: AccessEvent) -> str:

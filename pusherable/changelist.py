@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from pusherable.facets import Facets, Period, chosen, within
 from pusherable.filters import AccessEventFilter, WithOthers
-from pusherable.links import object_links
+from pusherable.links import add_links
 from pusherable.models import Action
 from pusherable.paging import CURSORS, TIMES, Page
 
@@ -31,9 +31,7 @@ class AccessEventChangeList(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         self.page = Page.of(self.filterset, size=self.list_per_page)
-        links = object_links(self.page.events, self.model_admin.admin_site, request)
-        for event in self.page.events:
-            event.object_url = links.get((event.object_type, event.object_pk))  # type: ignore[attr-defined]
+        add_links(self.page.events, self.model_admin.admin_site, request)
         self.result_list = self.page.events
         self.result_count = len(self.page.events)
         self.full_result_count = None

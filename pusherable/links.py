@@ -21,6 +21,13 @@ Object = tuple[str, str]
 _NOWHERE: Final = (LookupError, ValueError)
 
 
+def add_links(events: Iterable[AccessEvent], site: AdminSite, request: HttpRequest) -> None:
+    """Give each of the events its `object_url`: the address, or None."""
+    links = object_links(events, site, request)
+    for event in events:
+        event.object_url = links.get((event.object_type, event.object_pk))  # type: ignore[attr-defined]
+
+
 def object_links(events: Iterable[AccessEvent], site: AdminSite, request: HttpRequest) -> dict[Object, str]:
     """The addresses of the objects' pages in the admin, for those that exist and whom the user may see there.
 

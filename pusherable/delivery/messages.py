@@ -25,9 +25,12 @@ class Message(NamedTuple):
 
 def messages(delivery: Delivery) -> list[Message]:
     """The messages of a delivery, one for each of its event's channels."""
-    event = delivery.event
+    return messages_of(delivery.event, replayed=delivery.replayed)
+
+
+def messages_of(event: AccessEvent, *, replayed: bool = False) -> list[Message]:
     limits = {channel: MAX_ENCRYPTED if is_encrypted(channel) else MAX_DATA for channel in event.channels}
-    data = {limit: encode(event, limit, replayed=delivery.replayed) for limit in set(limits.values())}
+    data = {limit: encode(event, limit, replayed=replayed) for limit in set(limits.values())}
     return [Message(channel, event.action, data[limit]) for channel, limit in limits.items()]
 
 

@@ -60,7 +60,7 @@ class Replay(Worker):
             if self._stopped:
                 return
             earliest = time.monotonic() + (len(chunk) / self.rate if self.rate else 0)
-            self._enqueue(chunk)
+            enqueue(chunk, self.using)
             self.taken += len(chunk)
             self.last = chunk[-1].pk
             has_moved = self._send([event.pk for event in chunk])
@@ -73,20 +73,6 @@ class Replay(Worker):
     def queued(self) -> int:
         """How many were taken and are still in the queue: they are sent by whoever relays next."""
         return self.taken - self.sent - self.failed
-
-    def _enqueue(self, chunk: list[AccessEvent]) -> None:
-        now = clock.now(self.using)
-        queue = Delivery.objects.using(self.using)
-        rows = queue.filter(event_id__in=[event.pk for event in chunk])
-        delivered = [event for event in chunk if not hasattr(event, "delivery")]
-        # Another replay may have been quicker, so a row that is there by now is none the worse.
-        queue.bulk_create(
-            [Delivery.of(event, deliver_after=now, replayed=True) for event in delivered],
-            ignore_conflicts=True,
-        )
-        rows.exclude(failed_at=None).update(failed_at=None, attempts=0, claim=None, replayed=True)
-        # Without a claim: with one, it is a lease that somebody holds.
-        rows.filter(failed_at=None, claim=None, deliver_after__gt=now).update(deliver_after=now)
 
     def _send(self, keys: list[int]) -> bool:
         """Relay until all have left the queue, or no more of them do; returns whether any has.
@@ -110,3 +96,19 @@ class Replay(Worker):
             waiting = left
             self._pause(LOOK_AFTER if waiting else 0)
         return len(waiting) < len(keys)
+
+
+def enqueue(events: list[AccessEvent], using: str) -> None:
+    """Put broadcast events into the queue again, as `Replay` says; they are sent by whoever relays next."""
+    now = clock.now(using)
+    queue = Delivery.objects.using(using)
+    rows = queue.filter(event_id__in=[event.pk for event in events])
+    delivered = [event for event in events if not hasattr(event, "delivery")]
+    # Another replay may have been quicker, so a row that is there by now is none the worse.
+    queue.bulk_create(
+        [Delivery.of(event, deliver_after=now, replayed=True) for event in delivered],
+        ignore_conflicts=True,
+    )
+    rows.exclude(failed_at=None).update(failed_at=None, attempts=0, claim=None, replayed=True)
+    # Without a claim: with one, it is a lease that somebody holds.
+    rows.filter(failed_at=None, claim=None, deliver_after__gt=now).update(deliver_after=now)

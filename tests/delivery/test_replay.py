@@ -15,7 +15,7 @@ from django.utils import timezone
 from pusherable.delivery import replay as module
 from pusherable.delivery.breaker import breaker
 from pusherable.delivery.relay import Relay
-from pusherable.delivery.replay import Replay
+from pusherable.delivery.replay import Replay, enqueue
 from pusherable.delivery.transports import ConfigurationError, RefusedError, TransportError
 from pusherable.models import AccessEvent, Delivery
 from tests.delivery.events import HOUR, log
@@ -201,21 +201,19 @@ def test_nobody_is_waited_for_after_a_stop(recipient, seconds, monkeypatch):
 def test_what_a_relay_has_delivered_meanwhile_is_not_sent_again(recipient):
     """It was in the queue when the replay looked, so this would be once more than anybody asked for."""
     log(status="pending")
-    replay = everything()
-    chunk = list(replay._events)
+    chunk = list(everything()._events)
     Delivery.objects.all().delete()
-    replay._enqueue(chunk)
+    enqueue(chunk, "default")
     assert not Delivery.objects.exists()
 
 
 def test_another_replay_may_have_been_quicker(recipient):
     """Both have seen the event as delivered; meanwhile the other one is sending it."""
     keys = log(3)
-    one, two = everything(), everything()
-    [chunk] = [list(one._events)]
-    one._enqueue(chunk)
+    chunk = list(everything()._events)
+    enqueue(chunk, "default")
     claimed = Relay("default")._claim(10, None)
-    two._enqueue(chunk)
+    enqueue(chunk, "default")
     assert [delivery.event_id for delivery in claimed] == keys
     assert Delivery.objects.filter(claim=claimed[0].claim).count() == 3
 

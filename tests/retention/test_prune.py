@@ -9,7 +9,7 @@ from django.db import connection, transaction
 from django.db.models.signals import post_delete, pre_delete
 from django.test.utils import CaptureQueriesContext
 
-from pusherable.delivery.replay import Replay
+from pusherable.delivery.replay import enqueue
 from pusherable.models import AccessEvent, Delivery
 from pusherable.recording import record_access
 from pusherable.retention import prune as module
@@ -339,7 +339,7 @@ def test_an_event_that_expires_in_between_stays(log, keys, ninety_days):
 
 def test_a_replay_in_between_finds_nothing_to_send(log, keys, ninety_days):
     gone = log(2, status="delivered")
-    shelf = Shelf(then=lambda: Replay(AccessEvent.objects.all())._enqueue(list(AccessEvent.objects.all())))
+    shelf = Shelf(then=lambda: enqueue(list(AccessEvent.objects.select_related("delivery")), "default"))
     run(ninety_days, archive=shelf)
     assert shelf.keys == gone
     assert keys() == []
