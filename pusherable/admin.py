@@ -15,6 +15,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.http import urlencode
+from django.utils.text import capfirst
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
@@ -42,7 +43,7 @@ class AccessEventAdminMixin(Base):
     """
 
     actions = None
-    list_display = ("time", "user", "what", "object", "remote_addr", "delivery_status")
+    list_display = ("time", "user", "what", "object", "address", "delivery_status")
     list_display_links = ("time",)
     list_per_page = 50
     sortable_by = ()
@@ -73,6 +74,13 @@ class AccessEventAdminMixin(Base):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[AccessEventChangeList]:
         return AccessEventChangeList
 
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        # The admin would say that an event is to be selected, in several forms; it is a list to read.
+        title = {"title": capfirst(self.opts.verbose_name_plural)}
+        return super().changelist_view(request, title | (extra_context or {}))
+
     def get_urls(self) -> list[URLPattern]:
         send = self.admin_site.admin_view(require_POST(self.send_again))
         name = f"{self.opts.app_label}_{self.opts.model_name}_send_again"
@@ -102,7 +110,9 @@ class AccessEventAdminMixin(Base):
             "media": self.media,
             "has_view_permission": True,
             "preserved_filters": self.get_preserved_filters(request),
-            "columns": {name: getattr(self, name)(event) for name in ("time", "user", "what", "object")},
+            "columns": {
+                name: getattr(self, name)(event) for name in ("time", "user", "what", "object", "address")
+            },
             "status": self.delivery_status(event),
             "before_url": page["before"] and self._url(request, page["before"]),
             "after_url": page["after"] and self._url(request, page["after"]),
@@ -154,7 +164,7 @@ class AccessEventAdminMixin(Base):
         moment = event.occurred_at
         local = timezone.localtime(moment) if timezone.is_aware(moment) else moment
         return format_html(
-            '<time datetime="{}">{}</time>',
+            '<time datetime="{}" dir="ltr">{}</time>',
             local.isoformat(),
             local.replace(tzinfo=None).isoformat(" ", "seconds"),
         )
@@ -178,6 +188,10 @@ class AccessEventAdminMixin(Base):
         if url:
             name = format_html('<a href="{}">{}</a>', url, name)
         return format_html('{} <span class="pusherable-type">{}</span>', name, event.object_type)
+
+    @admin.display(description=_("address"), empty_value="-")
+    def address(self, event: AccessEvent) -> str:
+        return event.remote_addr and format_html('<bdi dir="ltr">{}</bdi>', event.remote_addr)
 
     @admin.display(description=_("delivery"))
     def delivery_status(self, event: AccessEvent) -> str:

@@ -56,7 +56,7 @@ def changes(event: AccessEvent) -> list[Change]:
             case [str(old), str(new)]:
                 before, after = diff(old, new)
             case [old, new]:
-                before, after = [Part(readable(old), True)], [Part(readable(new), True)]
+                before, after = ([Part(readable(value), value is not None)] for value in (old, new))
             case _:  # an event of the project's own making
                 before, after = [], [Part(readable(pair), True)]
         found.append(Change(label(event, name), before, after))

@@ -36,7 +36,9 @@ def rows(content):
     """The rows of all tables, as tuples of their text."""
     found = re.findall(r"<tr>(.*?)</tr>", content, re.DOTALL)
     cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL) for row in found]
-    return {row[0]: tuple(row[1:]) for row in cells}
+    return {
+        row[0]: tuple(part.removeprefix("<bdi>").removesuffix("</bdi>") for part in row[1:]) for row in cells
+    }
 
 
 # What it tells
@@ -56,7 +58,7 @@ def test_who_what_when_and_from_where(show, poll, rf):
     assert found["User key"] == ("7",)
     assert "updated" in found["Action"][0]
     assert f'href="/admin/testapp/poll/{poll.pk}/change/"' in found["Object"][0]
-    assert found["Address"] == ("192.0.2.7",)
+    assert "192.0.2.7" in found["Address"][0]
     assert found["tenant"] == ("north",)
     assert any("Netscape" in value for row in found.values() for value in row)
     assert event.occurred_at.isoformat(" ", "seconds")[:19] in found["Time"][0]
@@ -91,7 +93,7 @@ def test_changes_word_by_word(show, record):
     }
     found = rows(show(record(changes=changes)))
     assert found["Question"] == ("What&#x27;s <del>up </del>here?", "What&#x27;s <ins>new </ins>here?")
-    assert found["Owner"] == ("<del>–</del>", "<ins>3</ins>")  # noqa: RUF001
+    assert found["Owner"] == ("–", "<ins>3</ins>")  # noqa: RUF001
     assert found["Pub date"] == ("", "<ins>2026</ins>")
 
 
