@@ -25,7 +25,8 @@ class AccessEventChangeList(ChangeList):
     page: Page
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:  # noqa: ARG002
-        self.has_filters = self.has_active_filters = False
+        # What the admin's own filters would leave behind; themes look at it.
+        self.filter_specs, self.has_filters, self.has_active_filters = [], False, False
         self.filterset = AccessEventFilter(request.GET, self.root_queryset)
         return self.root_queryset
 
@@ -36,7 +37,7 @@ class AccessEventChangeList(ChangeList):
         self.result_count = len(self.page.events)
         self.full_result_count = None
         self.show_full_result_count = self.show_admin_actions = False
-        self.can_show_all, self.multi_page = True, False
+        self.can_show_all = self.multi_page = False
 
     @cached_property
     def periods_chosen(self) -> list[Period]:
