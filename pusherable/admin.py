@@ -28,6 +28,7 @@ from pusherable.delivery.replay import enqueue
 from pusherable.filters import STATUS_LABELS
 from pusherable.links import add_links
 from pusherable.models import AccessEvent, Action
+from pusherable.templatetags.pusherable_tags import pusherable_name
 
 if TYPE_CHECKING:
     Base = admin.ModelAdmin[AccessEvent]
@@ -174,7 +175,7 @@ class AccessEventAdminMixin(Base):
         if not event.user_pk and not event.username:
             return str(_("A visitor"))
         names = {"user_pk": event.user_pk} if event.user_pk else {"username": event.username}
-        name = event.username or event.user_pk
+        name = pusherable_name(event.username or event.user_pk)
         return format_html('<a href="{}"><bdi>{}</bdi></a>', self._list(**names), name)
 
     @admin.display(description=_("action"))
@@ -183,7 +184,7 @@ class AccessEventAdminMixin(Base):
 
     @admin.display(description=_("object"))
     def object(self, event: AccessEvent) -> str:
-        url, text = getattr(event, "object_url", None), event.object_repr or event.object_pk
+        url, text = getattr(event, "object_url", None), pusherable_name(event.object_repr or event.object_pk)
         name = format_html("<bdi>{}</bdi>", text)
         if url:
             name = format_html('<a href="{}">{}</a>', url, name)

@@ -4,6 +4,7 @@ import pytest
 from django.contrib.auth.models import Permission, User
 
 from pusherable.models import AccessEvent
+from tests.admin.pages import listed
 
 NOON = dt.datetime(2026, 11, 22, 12, 0, tzinfo=dt.UTC)
 
@@ -43,3 +44,8 @@ def staff(db, client):
         return client
 
     return staff
+
+
+@pytest.fixture
+def browse(admin_client):
+    return lambda address="", **data: listed(admin_client, address, **data)

@@ -1,14 +1,10 @@
 """The list of events in the admin: what it shows, whom it lets in, and what it costs."""
 
 import datetime as dt
-from html.parser import HTMLParser
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.contrib import admin
-from django.contrib.auth.models import User
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
@@ -18,50 +14,12 @@ from pusherable import paging
 from pusherable.admin import AccessEventAdmin
 from pusherable.filters import AccessEventFilter
 from pusherable.models import AccessEvent, Delivery
-from tests.testapp.models import Document, Place, Poll, Restaurant
+from tests.admin.pages import LIST, links
+from tests.testapp.models import Poll
 
 pytestmark = pytest.mark.django_db
 
-LIST = "/admin/pusherable/accessevent/"
 HOSTILE = "<script>alert('x')</script>\" onload=x {{ 7 }} \u202e"
-
-
-class Links(HTMLParser):
-    """The links of a page, as (text, address)."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.found, self._address = [], None
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        if tag == "a":
-            self._address, self._text = dict(attrs).get("href", ""), ""
-
-    def handle_data(self, data):
-        if self._address is not None:
-            self._text += data
-
-    def handle_endtag(self, tag):
-        if tag == "a":
-            self.found.append((self._text.strip(), self._address))
-            self._address = None
-
-
-def links(response):
-    return dict(Links(response.content.decode()).found)
-
-
-def listed(client, address="", **data):
-    """The events of a page, and the page."""
-    response = client.get(f"{LIST}{address}", data or None)
-    assert response.status_code == 200
-    return list(response.context["cl"].result_list), response
-
-
-@pytest.fixture
-def browse(admin_client):
-    return lambda address="", **data: listed(admin_client, address, **data)
 
 
 # What it shows
@@ -118,52 +76,6 @@ def test_hostile_values_are_text(browse, record):
     assert "<script>alert" not in content
     assert '" onload' not in content
     assert "&lt;script&gt;alert" in content
-
-
-# Links to objects
-
-
-def test_an_object_that_exists_is_linked_and_one_that_is_gone_is_text(browse, record, poll):
-    record(object_pk=str(poll.pk), object_repr="here")
-    record(object_pk="404", object_repr="gone")
-    found = links(browse()[1])
-    assert found["here"] == f"/admin/testapp/poll/{poll.pk}/change/"
-    assert "gone" not in found
-
-
-def test_keys_of_every_type_are_linked(browse, record, poll):
-    document = Document.objects.create(title="x")
-    place = Restaurant.objects.create(name="y")
-    record(object_pk=str(poll.pk), object_repr="poll")
-    record(object_type="testapp.document", object_pk=str(document.pk), object_repr="document")
-    record(object_type="testapp.restaurant", object_pk=str(place.pk), object_repr="restaurant")
-    assert {"poll", "document", "restaurant"} <= set(links(browse()[1]))
-
-
-@pytest.mark.parametrize(
-    ("object_type", "object_pk"),
-    [
-        ("gone.thing", "1"),
-        ("testapp", "1"),
-        ("testapp.tag", "1"),  # no page in the admin
-        ("testapp.poll", "x"),
-        ("testapp.poll", str(10**30)),
-        ("testapp.restaurant", str(10**30)),
-        ("testapp.document", "1"),
-        ("testapp.poll", ""),
-        ("", ""),
-    ],
-)
-def test_what_cannot_be_linked_is_text(browse, record, object_type, object_pk):
-    record(object_type=object_type, object_pk=object_pk, object_repr="it")
-    _events, response = browse()
-    assert "it" not in links(response)
-    assert "<bdi>it</bdi>" in response.content.decode()
-
-
-def test_no_link_to_what_the_reader_may_not_see(staff, record, poll):
-    record(object_pk=str(poll.pk), object_repr="here")
-    assert "here" not in links(listed(staff("view"))[1])
 
 
 # Filters
@@ -300,118 +212,6 @@ def test_a_page_says_how_far_it_has_looked(browse, record, monkeypatch):
     assert found == []
     assert "2 events were looked through" in response.content.decode()
     assert browse(links(response)["Older"])[0] == events[:1]
-
-
-# What it costs
-
-
-QUESTIONS = [
-    {},
-    {"username": "ada"},
-    {"remote_addr": "none"},
-    {"status": "failed"},
-    {"before_id": "900"},
-    {"after": "2026-01-01", "before": "2026-12-31", "action": "view", "q": "x"},
-]
-
-
-@pytest.mark.parametrize("data", QUESTIONS, ids=str)
-def test_at_most_five_queries(admin_client, record, poll, data, monkeypatch, django_assert_max_num_queries):
-    monkeypatch.setattr(paging, "WINDOW", 3)
-    for number in range(60):
-        record(object_pk=str(poll.pk), username="ada", channels=["c"])
-        record(object_type="testapp.document", object_pk=f"{number}", username="ada")
-        record(object_type="testapp.restaurant", object_pk=f"{number}", username="ada")
-    with django_assert_max_num_queries(5 + 2) as captured:  # session and user
-        admin_client.get(LIST, data)
-    sql = " ".join(query["sql"] for query in captured)
-    assert "COUNT(" not in sql
-    assert "DISTINCT" not in sql
-
-
-def test_the_first_page_takes_three_queries(admin_client, record, poll, django_assert_num_queries):
-    for _ in range(60):
-        record(object_pk=str(poll.pk))
-    with django_assert_num_queries(
-        3 + 2
-    ):  # the page, its links and what there is to choose; session and user
-        admin_client.get(LIST)
-
-
-def test_the_number_of_models_does_not_matter(admin_client, record, poll):
-    with CaptureQueriesContext(connection) as one:
-        record(object_pk=str(poll.pk))
-        admin_client.get(LIST)
-    Document.objects.create(title="x")
-    for object_type in ("testapp.document", "testapp.restaurant"):
-        record(object_type=object_type, object_pk="00000000-0000-0000-0000-000000000001")
-        record(object_type=object_type, object_pk="1")
-    with CaptureQueriesContext(connection) as more:
-        record()
-        admin_client.get(LIST)
-    assert len(more) == len(one)
-    assert Place.objects.count() == 0
-
-
-# Who may
-
-
-@pytest.mark.parametrize("permissions", [(), ("export", "replay")])
-def test_without_permission_there_is_no_log(staff, record, permissions):
-    event = record()
-    client = staff(*permissions)
-    for address in (LIST, f"{LIST}{event.pk}/change/", f"{LIST}{event.pk}/history/"):
-        assert client.get(address).status_code == 403
-
-
-def test_who_is_no_staff_has_to_sign_in(client, staff, record):
-    record()
-    assert client.get(LIST).status_code == 302
-    assert staff("view", is_staff=False).get(LIST).status_code == 302
-
-
-def test_with_permission_it_can_be_read(staff, record):
-    event = record()
-    assert listed(staff("view"))[0] == [event]
-
-
-@pytest.mark.parametrize("method", ["get", "post"])
-@pytest.mark.parametrize("address", ["add/", "{}/delete/"])
-def test_nobody_adds_or_deletes(admin_client, record, method, address):
-    event = record()
-    assert getattr(admin_client, method)(LIST + address.format(event.pk), {"post": "yes"}).status_code == 403
-    assert AccessEvent.objects.count() == 1
-
-
-def test_no_action_changes_anything(admin_client, record):
-    event = record()
-    data = {"action": "delete_selected", "_selected_action": [event.pk], "post": "yes"}
-    admin_client.post(LIST, data)
-    assert AccessEvent.objects.get() == event
-    content = admin_client.get(LIST).content.decode()
-    assert "_selected_action" not in content
-    assert f"{LIST}add/" not in content
-
-
-def test_not_even_with_every_permission_there_is(rf, record):
-    request = rf.get("/")
-    request.user = User(is_superuser=True, is_active=True)
-    model_admin, event = AccessEventAdmin(AccessEvent, admin.site), record()
-    assert not model_admin.has_add_permission(request)
-    assert not model_admin.has_change_permission(request, event)
-    assert not model_admin.has_delete_permission(request, event)
-    assert model_admin.get_actions(request) == {}
-
-
-@pytest.mark.parametrize("name", ["export", "replay"])
-def test_permissions_of_their_own(rf, staff, name):
-    request = rf.get("/")
-    model_admin = AccessEventAdmin(AccessEvent, admin.site)
-    staff(name)
-    request.user = User.objects.get()
-    assert getattr(model_admin, f"has_{name}_permission")(request)
-    other = {"export": "replay", "replay": "export"}[name]
-    assert not getattr(model_admin, f"has_{other}_permission")(request)
 
 
 # Markup

@@ -10,11 +10,11 @@ from django.utils import timezone
 
 from pusherable.models import AccessEvent, Delivery
 from pusherable.recording import record_access
+from tests.admin.pages import LIST
 from tests.testapp.models import Poll
 
 pytestmark = pytest.mark.django_db
 
-LIST = "/admin/pusherable/accessevent/"
 HOSTILE = "<script>alert('x')</script>\" onload=x {{ 7 }} {% now %}"
 
 

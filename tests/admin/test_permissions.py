@@ -1,0 +1,69 @@
+"""Who may read the log, and that nobody may change it."""
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import User
+
+from pusherable.admin import AccessEventAdmin
+from pusherable.models import AccessEvent
+from tests.admin.pages import LIST, listed
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.mark.parametrize("permissions", [(), ("export", "replay")])
+def test_without_permission_there_is_no_log(staff, record, permissions):
+    event = record()
+    client = staff(*permissions)
+    for address in (LIST, f"{LIST}{event.pk}/change/", f"{LIST}{event.pk}/history/"):
+        assert client.get(address).status_code == 403
+
+
+def test_who_is_no_staff_has_to_sign_in(client, staff, record):
+    record()
+    assert client.get(LIST).status_code == 302
+    assert staff("view", is_staff=False).get(LIST).status_code == 302
+
+
+def test_with_permission_it_can_be_read(staff, record):
+    event = record()
+    assert listed(staff("view"))[0] == [event]
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+@pytest.mark.parametrize("address", ["add/", "{}/delete/"])
+def test_nobody_adds_or_deletes(admin_client, record, method, address):
+    event = record()
+    assert getattr(admin_client, method)(LIST + address.format(event.pk), {"post": "yes"}).status_code == 403
+    assert AccessEvent.objects.count() == 1
+
+
+def test_no_action_changes_anything(admin_client, record):
+    event = record()
+    data = {"action": "delete_selected", "_selected_action": [event.pk], "post": "yes"}
+    admin_client.post(LIST, data)
+    assert AccessEvent.objects.get() == event
+    content = admin_client.get(LIST).content.decode()
+    assert "_selected_action" not in content
+    assert f"{LIST}add/" not in content
+
+
+def test_not_even_with_every_permission_there_is(rf, record):
+    request = rf.get("/")
+    request.user = User(is_superuser=True, is_active=True)
+    model_admin, event = AccessEventAdmin(AccessEvent, admin.site), record()
+    assert not model_admin.has_add_permission(request)
+    assert not model_admin.has_change_permission(request, event)
+    assert not model_admin.has_delete_permission(request, event)
+    assert model_admin.get_actions(request) == {}
+
+
+@pytest.mark.parametrize("name", ["export", "replay"])
+def test_permissions_of_their_own(rf, staff, name):
+    request = rf.get("/")
+    model_admin = AccessEventAdmin(AccessEvent, admin.site)
+    staff(name)
+    request.user = User.objects.get()
+    assert getattr(model_admin, f"has_{name}_permission")(request)
+    other = {"export": "replay", "replay": "export"}[name]
+    assert not getattr(model_admin, f"has_{other}_permission")(request)
