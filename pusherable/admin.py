@@ -43,6 +43,9 @@ class AccessEventAdminMixin(Base):
     read, ``replay_accessevent`` to send an event again and ``export_accessevent`` to take the log away.
     """
 
+    # Named, so that they are those of a proxy model too.
+    change_list_template = "admin/pusherable/accessevent/change_list.html"
+    change_form_template = "admin/pusherable/accessevent/change_form.html"
     actions = None
     list_display = ("time", "user", "what", "object", "address", "delivery_status")
     list_display_links = ("time",)
@@ -123,8 +126,7 @@ class AccessEventAdminMixin(Base):
             **(extra_context or {}),
         }
         request.current_app = self.admin_site.name
-        template = self.change_form_template or "admin/pusherable/accessevent/change_form.html"
-        return TemplateResponse(request, template, page)
+        return TemplateResponse(request, self.change_form_template, page)
 
     def send_again(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Put the event into the delivery queue again; sending it is left to the dispatcher."""
@@ -143,22 +145,25 @@ class AccessEventAdminMixin(Base):
         return HttpResponseRedirect(self._url(request, event))
 
     def _event(self, request: HttpRequest, object_id: str) -> AccessEvent | None:
-        if not self.has_view_permission(request):
-            raise PermissionDenied
         event: AccessEvent | None = self.get_object(request, unquote(object_id))
+        if not self.has_view_permission(request, event):
+            raise PermissionDenied
         return event
 
     def _url(self, request: HttpRequest, event: AccessEvent, view: str = "change") -> str:
         """A page of the event; from there it goes back to the list as it was."""
-        url = reverse(f"{self.admin_site.name}:pusherable_accessevent_{view}", args=[event.pk])
-        return add_preserved_filters(self._filters(request), url)
+        return add_preserved_filters(self._filters(request), self._reverse(view, event.pk))
 
     def _filters(self, request: HttpRequest) -> Any:
         return {"preserved_filters": self.get_preserved_filters(request), "opts": self.opts}
 
     def _list(self, **parameters: str) -> str:
-        url = reverse(f"{self.admin_site.name}:pusherable_accessevent_changelist")
+        url = self._reverse("changelist")
         return f"{url}?{urlencode(parameters)}" if parameters else url
+
+    def _reverse(self, view: str, *arguments: int) -> str:
+        name = f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}_{view}"
+        return reverse(name, args=arguments)
 
     @admin.display(description=_("time"))
     def time(self, event: AccessEvent) -> str:

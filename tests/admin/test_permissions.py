@@ -3,12 +3,19 @@
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import User
+from django.urls import path
 
-from pusherable.admin import AccessEventAdmin
+from pusherable.admin import AccessEventAdmin, AccessEventAdminMixin
 from pusherable.models import AccessEvent
 from tests.admin.pages import LIST, listed
 
 pytestmark = pytest.mark.django_db
+
+
+class Excerpt(AccessEvent):
+    class Meta:
+        proxy = True
+        app_label = "testapp"
 
 
 @pytest.mark.parametrize("permissions", [(), ("export", "replay")])
@@ -67,3 +74,30 @@ def test_permissions_of_their_own(rf, staff, name):
     assert getattr(model_admin, f"has_{name}_permission")(request)
     other = {"export": "replay", "replay": "export"}[name]
     assert not getattr(model_admin, f"has_{other}_permission")(request)
+
+
+def test_a_project_may_say_who_sees_which_event(staff, record, monkeypatch):
+    seen, hidden = record(), record(username="boss")
+    monkeypatch.setattr(
+        AccessEventAdmin,
+        "has_view_permission",
+        lambda self, request, obj=None: obj is None or obj.username != "boss",
+    )
+    client = staff("replay")
+    assert client.get(f"{LIST}{seen.pk}/change/").status_code == 200
+    assert client.get(f"{LIST}{hidden.pk}/change/").status_code == 403
+    assert client.post(f"{LIST}{hidden.pk}/send-again/").status_code == 403
+
+
+def test_a_proxy_of_the_log_can_have_a_page_of_its_own(admin_client, record, settings):
+    """Such as for one department; its pages lead to each other."""
+    event = record(username="ada")
+    site = admin.AdminSite(name="auditors")
+    site.register(Excerpt, type("ExcerptAdmin", (AccessEventAdminMixin, admin.ModelAdmin), {}))
+    settings.ROOT_URLCONF = (path("audit/", site.urls), path("admin/", admin.site.urls))
+    address = f"/audit/testapp/excerpt/{event.pk}/change/"
+    content = admin_client.get("/audit/testapp/excerpt/").content.decode()
+    assert "pusherable-filter" in content
+    assert f'href="{address}"' in content
+    content = admin_client.get(address).content.decode()
+    assert 'href="/audit/testapp/excerpt/?username=ada"' in content
