@@ -15,29 +15,20 @@ from pusherable.recording import record_access
 from pusherable.snapshots import difference, saved_state, snapshot, state, stored_state
 
 
-class PusherMixin:
-    """Records the action `pusher_event_name` whenever a class-based view renders a page for its object.
+class PusherOptions:
+    """What the events of a view, or of an admin, hold of their object, and where they go.
 
-    Stands before the view in the list of bases. `pusher_include_model_fields` and
-    `pusher_exclude_model_fields` are each a field's name or an iterable of names, and choose what the
-    event's snapshot holds; by default that is every editable field and the key. `pusher_channel_kind` is
-    "public" or "private"; by default what the model or ``PUSHERABLE_CHANNELS`` says.
+    `pusher_include_model_fields` and `pusher_exclude_model_fields` are each a field's name or an iterable of
+    names, and choose what the event's snapshot holds; by default that is every editable field and the key.
+    `pusher_channel_kind` is "public" or "private"; by default what the model or ``PUSHERABLE_CHANNELS`` says.
     """
 
-    pusher_event_name: str = Action.VIEW
     pusher_include_model_fields: str | Iterable[str] | None = None
     pusher_exclude_model_fields: str | Iterable[str] | None = None
     pusher_channel_kind: str | None = None
 
-    request: HttpRequest
-    object: Any
-
-    # What has been read of the object already, where a form was posted.
+    # What has been read of the object already, where a form was posted to a view.
     _pusher_values: dict[str, Any] | None = None
-    # The object before its form wrote to it.
-    _pusher_unchanged: models.Model | None = None
-    # Whether the form was shown again in place of being saved.
-    _pusher_refused = False
 
     def get_pusher_snapshot(self, obj: models.Model) -> Mapping[str, Any]:
         """What the event keeps of the object and sends as ``object``; JSON, without secret fields."""
@@ -51,6 +42,23 @@ class PusherMixin:
     def get_pusher_channels(self, obj: models.Model) -> str | Sequence[str]:
         """The channel or channels that the object's events go to; an empty list means no broadcast."""
         return [channel_name(obj, self.pusher_channel_kind)]
+
+
+class PusherMixin(PusherOptions):
+    """Records the action `pusher_event_name` whenever a class-based view renders a page for its object.
+
+    Stands before the view in the list of bases.
+    """
+
+    pusher_event_name: str = Action.VIEW
+
+    request: HttpRequest
+    object: Any
+
+    # The object before its form wrote to it.
+    _pusher_unchanged: models.Model | None = None
+    # Whether the form was shown again in place of being saved.
+    _pusher_refused = False
 
     def record_pusher_event(
         self, action: str, obj: models.Model, changes: Mapping[str, Any] | None = None

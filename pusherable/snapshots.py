@@ -99,16 +99,20 @@ def stored_state(obj: models.Model) -> dict[str, Json]:
 
 
 def saved_state(obj: models.Model) -> dict[str, Json]:
-    """Like `state`, just after ``save()``: from the database where only that knows (one query).
+    """Like `state`, just after ``save()``: from the database where only that knows (one query)."""
+    return state(obj) if is_settled(obj) else stored_state(obj)
 
-    It does after an expression (``F("votes") + 1``) and for a generated field: Django 5.2 leaves both out of
-    date in the instance, and later versions defer them on MySQL and MariaDB.
+
+def is_settled(obj: models.Model) -> bool:
+    """Whether the instance, just after ``save()``, knows what is stored.
+
+    It does not after an expression (``F("votes") + 1``) and for a generated field: Django 5.2 leaves both out
+    of date in the instance, and later versions defer them on MySQL and MariaDB.
     """
-    unsettled = bool(obj.get_deferred_fields()) or any(
+    return not obj.get_deferred_fields() and not any(
         field.generated or hasattr(getattr(obj, field.attname), "resolve_expression")
         for field in obj._meta.concrete_fields
     )
-    return stored_state(obj) if unsettled else state(obj)
 
 
 def difference(
