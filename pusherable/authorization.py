@@ -17,7 +17,7 @@ from pusher.signature import sign
 from pusherable.channels import PREFIXES, Target, kind_of, parse
 from pusherable.conf import conf
 from pusherable.encryption import is_encrypted, shared_secret
-from pusherable.mixins import PusherMixin
+from pusherable.mixins import PusherOptions
 from pusherable.presence import channel_data
 
 logger = logging.getLogger(__name__)
@@ -84,31 +84,41 @@ def can_subscribe(user: Any, obj: models.Model, channel: str) -> bool:  # noqa: 
 
 
 class Broadcast(NamedTuple):
-    """That events of a model are sent to channels of a kind: by a view, or as the model has it."""
+    """That events of a model are sent to channels of a kind: by a view or admin, or as the model has it."""
 
     model: type[models.Model]
     kind: str
-    view: type | None
+    view: Any
 
 
 def broadcasts() -> list[Broadcast]:
-    """Who broadcasts what: the views in the URLconf, and the models with a ``pusher_channel_kind``.
+    """Who broadcasts what: the views and admins in the URLconf, and models with a ``pusher_channel_kind``.
 
     The latter is for models of which no view says by `model`, `queryset` or `form_class` that it is about
     them.
     """
     views = pusher_views(get_resolver()) if hasattr(settings, "ROOT_URLCONF") else ()
-    found: list[tuple[type[models.Model], type | None]] = [
-        (model, view) for view in views if (model := _model_of(view))
+    found: list[tuple[type[models.Model], Any, Any]] = [
+        (model, view, view) for view in views if (model := _model_of(view))
     ]
-    found += [(model, None) for model in apps.get_models() if getattr(model, "pusher_channel_kind", None)]
+    # Of the objects in an admin's inlines all fields are sent, and so no view is named that chooses some.
+    admins = [view for view in views if not isinstance(view, type)]
+    found += [
+        (inline.model, admin, None)
+        for admin in admins
+        for inline in admin.inlines
+        if not inline.model._meta.auto_created
+    ]
+    found += [
+        (model, None, None) for model in apps.get_models() if getattr(model, "pusher_channel_kind", None)
+    ]
     return [
         Broadcast(
             model._meta.concrete_model or model,
-            getattr(view, "pusher_channel_kind", None) or kind_of(model),
+            getattr(owner, "pusher_channel_kind", None) or kind_of(model),
             view,
         )
-        for model, view in found
+        for model, owner, view in found
     ]
 
 
@@ -118,17 +128,20 @@ def broadcast_models() -> list[type[models.Model]]:
 
 
 @lru_cache(maxsize=8)
-def pusher_views(resolver: URLResolver) -> tuple[type[PusherMixin], ...]:
-    """The classes of the views in the URLconf that record events."""
+def pusher_views(resolver: URLResolver) -> tuple[Any, ...]:
+    """What in the URLconf records events: the classes of views, and instances of `PusherableModelAdmin`."""
     return tuple(dict.fromkeys(_views(resolver)))
 
 
-def _views(resolver: URLResolver) -> Iterator[type[PusherMixin]]:
+def _views(resolver: URLResolver) -> Iterator[Any]:
     for pattern in resolver.url_patterns:
         if isinstance(pattern, URLPattern):
             view = getattr(pattern.callback, "view_class", None)
-            if isinstance(view, type) and issubclass(view, PusherMixin):
+            model_admin = getattr(pattern.callback, "model_admin", None)
+            if isinstance(view, type) and issubclass(view, PusherOptions):
                 yield view
+            elif isinstance(model_admin, PusherOptions):
+                yield model_admin
         else:
             yield from _views(pattern)
 

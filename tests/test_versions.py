@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from pusherable.versions import LENGTH, version
+from pusherable.snapshots import stored_state
+from pusherable.versions import LENGTH, digest, version
 from tests.testapp.models import Everything, Poll, PollProxy, Seat, Tag
 
 pytestmark = pytest.mark.django_db
@@ -142,3 +143,14 @@ def test_the_address_of_a_file_may_be_signed_anew(monkeypatch):
     assert version(obj) == before
     obj.file.save("b.txt", ContentFile(b"a"))
     assert version(obj) != before
+
+
+def test_it_may_be_that_of_some_fields(poll):
+    def some():
+        return digest(poll, stored_state(poll), {"question", "owner"})
+
+    before = some()
+    Poll.objects.update(date="2026-11-23")
+    assert some() == before
+    Poll.objects.update(question="New?")
+    assert some() != before
