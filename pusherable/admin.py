@@ -20,13 +20,13 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
-from pusherable import details
-from pusherable.changelist import AccessEventChangeList
+from pusherable.browsing import details
+from pusherable.browsing.changelist import AccessEventChangeList
+from pusherable.browsing.links import add_links
 from pusherable.conf import conf
 from pusherable.delivery.dispatchers import wake
 from pusherable.delivery.replay import enqueue
 from pusherable.filters import STATUS_LABELS
-from pusherable.links import add_links
 from pusherable.models import AccessEvent, Action
 from pusherable.templatetags.pusherable_tags import pusherable_name
 

@@ -146,7 +146,7 @@ class AccessEventFilter(FilterSet):  # type: ignore[misc]
     A value that cannot be is in ``errors``, and then ``qs`` has no events. What is empty does not count, nor
     do parameters of other names, which in a query string belong to the page. The order is the caller's.
 
-    ``qs`` are all of these events, however long it takes to find them; pages take `pusherable.paging`.
+    ``qs`` are all of these events, however long it takes to find them; pages take `browsing.paging`.
     """
 
     action = TextFilter(label=_("Action"))

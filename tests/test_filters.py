@@ -7,9 +7,9 @@ from django.utils import timezone
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from pusherable.browsing.paging import Page
 from pusherable.filters import STATUS, AccessEventFilter
 from pusherable.models import AccessEvent, Delivery
-from pusherable.paging import Page
 from tests.filtering import NOON, error, found, ids, record
 from tests.testapp.models import Poll, PollProxy
 

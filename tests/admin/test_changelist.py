@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from pusherable import paging
 from pusherable.admin import AccessEventAdmin
+from pusherable.browsing import paging
 from pusherable.filters import AccessEventFilter
 from pusherable.models import AccessEvent, Delivery
 from tests.admin.pages import LIST, links

@@ -4,7 +4,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from pusherable import paging
+from pusherable.browsing import paging
 from tests.admin.pages import LIST
 from tests.testapp.models import Document, Place
 

@@ -10,11 +10,11 @@ from django.db.models import QuerySet
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
+from pusherable.browsing.diffs import Part, diff
+from pusherable.browsing.paging import Page
 from pusherable.delivery.messages import Message, messages_of
-from pusherable.diffs import Part, diff
 from pusherable.filters import AccessEventFilter
 from pusherable.models import AccessEvent
-from pusherable.paging import Page
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from freezegun import freeze_time
 
-from pusherable import facets
-from pusherable.facets import Facets, chosen, within
+from pusherable.browsing import facets
+from pusherable.browsing.facets import Facets, chosen, within
 from pusherable.models import AccessEvent
 
 pytestmark = pytest.mark.django_db

@@ -9,11 +9,11 @@ from django.http import HttpRequest
 from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 
-from pusherable.facets import Facets, Period, chosen, within
+from pusherable.browsing.facets import Facets, Period, chosen, within
+from pusherable.browsing.links import add_links
+from pusherable.browsing.paging import CURSORS, TIMES, Page
 from pusherable.filters import AccessEventFilter, WithOthers
-from pusherable.links import add_links
 from pusherable.models import Action
-from pusherable.paging import CURSORS, TIMES, Page
 
 #: The parameters whose fields are always shown.
 USUAL = ("q", "action", "object_type", "username", "within")

@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pusherable import diffs
-from pusherable.diffs import diff
+from pusherable.browsing import diffs
+from pusherable.browsing.diffs import diff
 
 words = st.lists(st.sampled_from(["a", "b", " ", "\n", "harbour", "é", "<", ","])).map("".join)
 

@@ -9,10 +9,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from pusherable import paging
+from pusherable.browsing import paging
+from pusherable.browsing.paging import Page
 from pusherable.filters import AccessEventFilter
 from pusherable.models import AccessEvent, Delivery
-from pusherable.paging import Page
 
 pytestmark = pytest.mark.django_db
 
