@@ -20,7 +20,8 @@ class PusherOptions:
 
     `pusher_include_model_fields` and `pusher_exclude_model_fields` are each a field's name or an iterable of
     names, and choose what the event's snapshot holds; by default that is every editable field and the key.
-    `pusher_channel_kind` is "public" or "private"; by default what the model or ``PUSHERABLE_CHANNELS`` says.
+    `pusher_channel_kind` is "public", "private" or "private-encrypted"; by default what the model or
+    ``PUSHERABLE_CHANNELS`` says.
     """
 
     pusher_include_model_fields: str | Iterable[str] | None = None
