@@ -5,17 +5,16 @@ import logging
 import secrets
 import time
 import uuid
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
-from django.db import Error, connections, transaction
-from django.db.models import Exists, F, Min, OuterRef, QuerySet
+from django.db import Error, connections
+from django.db.models import Exists, F, Min, OuterRef
 
 from pusherable.conf import conf
-from pusherable.delivery import clock
+from pusherable.delivery import claims, clock
 from pusherable.delivery.breaker import backoff, breaker
 from pusherable.delivery.calls import Calls, Track, tracks
 from pusherable.delivery.transports import ConfigurationError, RefusedError, TransportError, error_text
@@ -185,19 +184,12 @@ class Relay(Worker):
         if only is not None:
             due = due.filter(event_id__in=only)
         token = uuid.UUID(int=self._name << 64 | secrets.randbits(64), version=4)
-        locks_rows = connections[self.using].features.has_select_for_update_skip_locked
-        if not locks_rows and not due.exists():
+        if not claims.locks_rows(self.using) and not due.exists():
             return []  # only to look, nobody takes SQLite's one lock
-        with transaction.atomic(using=self.using):
-            if locks_rows:
-                due = due.select_for_update(skip_locked=True)
-            else:  # writing first takes that lock at once, and waits for it
-                queue.filter(event_id=0).update(attempts=0)
-            chosen = dict(due.order_by("event_id").values_list("event_id", "deliver_after")[:size])
-            if not chosen:
-                return []
-            mine = queue.filter(event_id__in=list(chosen))
-            mine.update(claim=token, deliver_after=now + lease(), attempts=F("attempts") + 1)
+        chosen = claims.take(due, size, token, now + lease())
+        if not chosen:
+            return []
+        mine = queue.filter(event_id__in=list(chosen))
         self._found = len(chosen)
         self.lag = (now - min(chosen.values())).total_seconds()
         deliveries = list(mine.filter(claim=token).select_related("event").order_by("event_id"))
@@ -252,9 +244,7 @@ class Relay(Worker):
                     again.append(delivery)
             if again:  # a track ends with the call that failed, so all have the same error
                 self._postpone(again, track.failed[-1][1])
-        for rows in self._claimed(sent):
-            # Not `delete()`: receivers that another app connects for every model would make it load each row.
-            rows._raw_delete(self.using)
+        claims.delete(sent, self.using)
         self._release(untried)
         self._give_up(given_up)
         self.tally.sent += len(sent)
@@ -268,15 +258,15 @@ class Relay(Worker):
         """They have not been tried: due now, or so much later, and the attempt does not count."""
         if deliveries:
             again = clock.now(self.using) + dt.timedelta(seconds=seconds)
-            for rows in self._claimed(deliveries):
-                rows.update(claim=None, deliver_after=again, attempts=F("attempts") - 1)
+            values = {"claim": None, "deliver_after": again, "attempts": F("attempts") - 1}
+            claims.update(deliveries, self.using, **values)
 
     def _postpone(self, deliveries: list[Delivery], error: Exception) -> None:
         """Due again at the same time, since a lane waits no longer than for the first delivery in it."""
         wait = backoff(max(delivery.attempts for delivery in deliveries), RETRY_AT_MOST)
         again = clock.now(self.using) + dt.timedelta(seconds=wait)
-        for rows in self._claimed(deliveries):
-            rows.update(claim=None, last_error=error_text(error), deliver_after=again)
+        values = {"claim": None, "last_error": error_text(error), "deliver_after": again}
+        claims.update(deliveries, self.using, **values)
         self.tally.postponed += len(deliveries)
 
     def _give_up(self, failures: list[tuple[Delivery, Exception]]) -> None:
@@ -286,8 +276,8 @@ class Relay(Worker):
         now = clock.now(self.using)
         for delivery, error in failures:
             text = error_text(error)
-            [rows] = self._claimed([delivery])
-            if rows.update(claim=None, last_error=text, failed_at=now):  # or somebody else may yet send it
+            # If the claim holds no longer, somebody else may yet send it.
+            if claims.update([delivery], self.using, claim=None, last_error=text, failed_at=now):
                 delivery_failed.send_robust(sender=Relay, event=delivery.event, error=text, using=self.using)
         self.tally.failed += len(failures)
         self._unlogged += len(failures)
@@ -297,14 +287,6 @@ class Relay(Worker):
             text = "Access event %s%s cannot be sent: given up. %s"
             logger.error(text, first.event_id, others, error_text(error))
             self._unlogged, self._quiet_until = 0, time.monotonic() + QUIET
-
-    def _claimed(self, deliveries: Iterable[Delivery]) -> "list[QuerySet[Delivery]]":
-        """Their rows, as far as the claims still hold; one queryset for each claim."""
-        keys = defaultdict(list)
-        for delivery in deliveries:
-            keys[delivery.claim].append(delivery.event_id)
-        queue = Delivery.objects.using(self.using)
-        return [queue.filter(event_id__in=ids, claim=claim) for claim, ids in keys.items()]
 
     def _wait(self, idle: float, linger: float, *, may_be_more: bool) -> None:
         self._lend_connection()
