@@ -55,7 +55,9 @@ def test_from_a_question_to_its_answer(page, events):
 
     rows.get_by_role("link").first.click()
     expect(page.locator("del")).to_have_text("down")
-    expect(page.locator("ins")).to_have_text(["up", "7"])
+    expect(page.locator("ins")).to_have_count(2)
+    # A database may keep the keys of JSON in an order of its own.
+    assert sorted(page.locator("ins").all_text_contents()) == ["7", "up"]
     page.get_by_role("button", name="Send again").click()
     expect(page.locator(".messagelist")).to_contain_text("The event is being sent again.")
     page.get_by_role("link", name="Back to the list").click()
