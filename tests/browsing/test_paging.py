@@ -254,6 +254,7 @@ INDEXES = [
 ]
 
 
+@pytest.mark.vendor("postgresql", "sqlite")  # InnoDB's optimizer may read so small a table in whole
 @pytest.mark.parametrize(("data", "index"), INDEXES, ids=[index for _data, index in INDEXES])
 def test_a_page_has_an_index_that_needs_no_sort(data, index):
     log(
@@ -264,9 +265,8 @@ def test_a_page_has_an_index_that_needs_no_sort(data, index):
         user_pk=lambda number: str(number % 50),
         username=lambda number: f"user{number % 50}",
     )
-    if connection.vendor != "mysql":  # there it would commit, and it samples the index by itself
-        with connection.cursor() as cursor:
-            cursor.execute(f"ANALYZE {AccessEvent._meta.db_table}")
+    with connection.cursor() as cursor:
+        cursor.execute(f"ANALYZE {AccessEvent._meta.db_table}")
     with CaptureQueriesContext(connection) as queries:
         page(**data)
     (query,) = queries
@@ -280,7 +280,6 @@ def test_a_page_has_an_index_that_needs_no_sort(data, index):
         sort
         for sort in (
             "TEMP B-TREE",
-            "filesort",
             "Sort Key: pusherable_accessevent",
             "Seq Scan on pusherable_accessevent",
         )
