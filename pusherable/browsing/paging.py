@@ -50,15 +50,18 @@ class Page:
     looked_through: int | None = None
 
     @classmethod
-    def of(cls, filterset: AccessEventFilter, *, size: int = SIZE) -> Self:
-        """The page at the filter's ``before_id`` or ``after_id``, or the first; empty if it is invalid."""
+    def of(cls, filterset: AccessEventFilter, *, size: int = SIZE, without: tuple[str, ...] = LARGE) -> Self:
+        """The page at the filter's ``before_id`` or ``after_id``, or the first; empty if it is invalid.
+
+        The events come with their delivery, and without these columns.
+        """
         if not filterset.is_valid():
             return cls([])
         after, before = (filterset.form.cleaned_data[name] for name in CURSORS)
         is_upwards = after is not None and before is None
-        way = replace(Way.of(filterset), is_upwards=is_upwards)
+        way = replace(Way.of(filterset), is_upwards=is_upwards, without=without)
         rows = way.rows(after, before)
-        found = way.found(rows).select_related("delivery").defer(*LARGE)
+        found = way.found(rows).select_related("delivery").defer(*without)
         events: list[AccessEvent] = list(found[: size + 1])
         end: int | None = None
         looked_through = None
@@ -85,6 +88,7 @@ class Way:
     is_by_time: bool = False
     is_queue: bool = False
     is_upwards: bool = False
+    without: tuple[str, ...] = LARGE
 
     @classmethod
     def of(cls, filterset: AccessEventFilter) -> Self:
@@ -113,7 +117,7 @@ class Way:
         else:
             pinned = self._pinned
             names = [name for name in self.answers if name != pinned]
-            rows = self.filterset.narrow(self.filterset.queryset, names).defer(*LARGE)
+            rows = self.filterset.narrow(self.filterset.queryset, names).defer(*self.without)
             if pinned:
                 rows = rows.filter(_IsIn(pinned, Value(self.filterset.form.cleaned_data[pinned])))
         if after is not None:
@@ -185,6 +189,15 @@ class _Window(BaseTable):
 
     def as_sql(self, _compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> tuple[str, tuple[Any, ...]]:
         return f"({self.sql}) {connection.ops.quote_name(self.alias)}", self.params
+
+
+def newest(filterset: AccessEventFilter, size: int, without: tuple[str, ...] = LARGE) -> Events:
+    """So many of the newest events of a valid filter at most, without these columns: in one query.
+
+    It may be a second one where there is a time among the parameters.
+    """
+    way = replace(Way.of(filterset), without=without)
+    return way.found(way.rows(None, None)).defer(*without)[:size]
 
 
 def last_of_window(rows: QuerySet[Any]) -> int | None:

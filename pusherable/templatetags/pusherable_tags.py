@@ -6,7 +6,6 @@ from math import inf
 from typing import Any, Final
 
 from django import template
-from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import models
@@ -18,6 +17,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
+from pusherable.activity import EVERYTHING, items, query
 from pusherable.authorization import permitted
 from pusherable.channels import channel_name
 from pusherable.conf import conf
@@ -26,9 +26,6 @@ from pusherable.presence import member_id
 from pusherable.versions import LENGTH, version
 
 register = template.Library()
-
-#: An argument that is not given. None cannot say so: `object` is None on the page of a create form.
-EVERYTHING: Final = object()
 
 
 @register.inclusion_tag("pusherable/script.html", takes_context=True)
@@ -173,29 +170,15 @@ def pusherable_activity(
     """The most recent events, newest first: of an object, of a model (class or "app.model"), or of all.
 
     `user` leaves only what that user did. For None, a deleted object or an anonymous user the list is empty.
-    One query, backed by an index. Raises LookupError for an unknown model and ValueError for a limit below 1.
+    Raises LookupError for an unknown model and ValueError for a limit below 1.
     """
     if not isinstance(limit, int) or limit < 1:
         raise ValueError(f"pusherable_activity: limit={limit!r} must be a number from 1 up.")
-    events = AccessEvent.objects.newest()
-    if isinstance(subject, str) and "." in subject:
-        subject = apps.get_model(subject)
-    if subject is None:
-        events = events.none()
-    elif isinstance(subject, models.Model) and not subject._state.adding:
-        events = events.of_object(subject) if subject.pk is not None else events.none()
-    elif hasattr(subject, "_meta"):
-        # A template calls a class that it is given, so that a new instance arrives here.
-        events = events.of_model(subject._meta.model)
-    elif subject is not EVERYTHING:  # also "", which Django makes of a variable that is not set
-        raise TemplateSyntaxError(
-            f"pusherable_activity: {subject!r} is neither an object nor a model, as a class or 'app.model'."
-        )
-    if isinstance(user, models.Model):
-        events = events.by_user(user)
-    elif user is not EVERYTHING:  # nobody, or an anonymous user
-        events = events.none()
-    return {"events": events.defer("snapshot", "changes")[:limit]}
+    try:
+        parameters = query(subject, user)
+    except TypeError as error:
+        raise TemplateSyntaxError(f"pusherable_activity: {error}") from error
+    return {"items": items(parameters, limit)}
 
 
 @register.filter

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from pusherable.activity import Item
 from pusherable.models import AccessEvent, Action
 from tests.hostile import in_sentence
 from tests.templatetags.html import Parser, elements, render
@@ -391,7 +392,7 @@ def test_text_is_text_only(username, name, action):
 def template_of_one(event):
     from django.template.loader import render_to_string
 
-    return render_to_string("pusherable/activity.html", {"events": [event]})
+    return render_to_string("pusherable/activity.html", {"items": [Item([event])]})
 
 
 def test_markup_in_names_stays_text():

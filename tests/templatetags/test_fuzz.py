@@ -103,7 +103,7 @@ def test_activity(path, username, action):
     assert html.shape() == [
         ("section", ["aria-label", "class"]),
         ("ol", ["class"]),
-        ("li", ["class", "data-action", "data-event-id"]),
+        ("li", ["class", "data-action", "data-event-id", "data-events"]),
         ("span", ["class"]),
         ("bdi", []),
         ("bdi", []),
