@@ -1,4 +1,4 @@
-"""A log of realistic size and age, somebody who writes to it all the time, and the ways to prune it."""
+"""Somebody who writes to a log all the time, and the ways to prune it."""
 
 import datetime as dt
 import tempfile
@@ -11,64 +11,15 @@ from itertools import count
 from multiprocessing.connection import Connection
 from typing import Any, Literal
 
+from benchmarks.generate import BODY
 from benchmarks.process import Process, running, set_up
 
 #: Events that the writer records in a second.
 RATE = 200
 #: Seconds for which the writer is watched while nothing else goes on.
 IDLE = 5
-#: Events that wait to be sent: the newest ones, which no prune meets.
-QUEUE = 1_000
-BODY = "The bridge. " * 10
-
-#: About 500 bytes a row, one every 15 seconds until now.
-FILL = """
-    INSERT INTO pusherable_accessevent
-        (occurred_at, action, object_type, object_pk, object_repr, user_pk, username, remote_addr, request_id,
-         context, snapshot, changes, channels)
-    WITH RECURSIVE numbers(n) AS (SELECT {first} UNION ALL SELECT n + 1 FROM numbers WHERE n < {last})
-    SELECT {time},
-           CASE WHEN n % 5 < 3 THEN 'view' WHEN n % 5 = 3 THEN 'update' ELSE 'updated' END,
-           CASE WHEN n % 2 = 0 THEN 'blog.post' ELSE 'clinic.patient' END,
-           CAST(n % 20000 AS text), 'Harbour bridge to close', CAST(n % 500 AS text), 'editor' || n % 500,
-           '10.0.0.' || n % 250, md5(CAST(n AS text)),
-           {json}('{{"method": "GET", "path": "/blog/' || n % 20000 || '/", "user_agent": "Mozilla/5.0 (X11; '
-               || 'Linux x86_64) Gecko/20100101 Firefox/140.0"}}'),
-           {json}('{{"id": ' || n % 20000 || ', "title": "Harbour bridge to close", "body": "{body}"}}'),
-           {json}('{{}}'), {json}('["post_' || n % 20000 || '"]')
-    FROM numbers"""
-DIALECT = {
-    "postgresql": {"time": "now() - ({total} - n) * interval '15 seconds'", "json": "jsonb"},
-    "sqlite": {
-        "time": "strftime('%Y-%m-%d %H:%M:%f', 'now', (15 * (n - {total})) || ' seconds')",
-        "json": "",
-    },
-}
 
 Calls = list[float]
-
-
-def fill(using: str, events: int) -> None:
-    """Record so many events, as the years would have done."""
-    from django.db import connections
-
-    from pusherable.models import AccessEvent, Delivery
-    from pusherable.retention import partitions
-
-    connection = connections[using]
-    dialect = DIALECT[connection.vendor]
-    step = events // 20
-    with connection.cursor() as cursor:
-        for first in range(1, events, step):
-            if partitions.is_partitioned(using):
-                partitions.extend(using)
-            moment = dialect["time"].format(total=events)
-            last = first + step - 1
-            cursor.execute(FILL.format(first=first, last=last, time=moment, json=dialect["json"], body=BODY))
-        newest = AccessEvent.objects.using(using).newest()[: min(QUEUE, step)]
-        Delivery.objects.using(using).bulk_create(Delivery.of(event) for event in newest)
-        cursor.execute("VACUUM")
-        cursor.execute("ANALYZE")
 
 
 def write(database: dict[str, Any], pipe: Connection) -> None:

@@ -41,8 +41,9 @@ class PlainRow(models.Model):
             models.Index(fields=["object_type", "object_pk", "-id"], name="plain_object"),
             models.Index(fields=["object_type", "-id"], name="plain_type"),
             models.Index(fields=["user_pk", "-id"], name="plain_user"),
+            models.Index(fields=["username", "-id"], name="plain_username"),
             models.Index(fields=["action", "-id"], name="plain_action"),
-            models.Index(fields=["occurred_at"], name="plain_time"),
+            models.Index(fields=["occurred_at", "id"], name="plain_time"),
         ]
 
     def __str__(self) -> str:

@@ -17,7 +17,7 @@ def set_up(databases: dict[str, dict[str, Any]], **settings: Any) -> None:
     from django.conf import settings as project
 
     apps = ["django.contrib.auth", "django.contrib.contenttypes", "pusherable"]
-    project.configure(DATABASES=databases, INSTALLED_APPS=apps, USE_TZ=True, **settings)
+    project.configure(DATABASES=databases, **{"INSTALLED_APPS": apps, "USE_TZ": True} | settings)
     django.setup()
 
 

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import prune_sqlite
+from benchmarks.generate import fill
 from benchmarks.log import (
     RAW,
     Calls,
     Way,
-    fill,
     follow,
     heading,
     idle,

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.generate import fill
 from benchmarks.log import (
     RAW,
     Calls,
     Way,
-    fill,
     follow,
     heading,
     idle,

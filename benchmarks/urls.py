@@ -1,10 +1,14 @@
-"""The same two views three times: bare, with one plain INSERT (the floor), and with the mixins."""
+"""The same two views three times: bare, with one plain INSERT (the floor), and with the mixins.
+
+And the pages of the log.
+"""
 
 from typing import Any
 
+from django.contrib import admin
 from django.db import transaction
 from django.http import HttpResponse
-from django.urls import path
+from django.urls import include, path
 from django.utils import timezone
 from django.views.generic import DetailView, UpdateView
 
@@ -75,6 +79,8 @@ class OurUpdate(PusherUpdateMixin, BareUpdate):
 
 
 urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("pusherable/", include("pusherable.urls")),
     path("bare/<int:pk>/", BareDetail.as_view()),
     path("floor/<int:pk>/", FloorDetail.as_view()),
     path("ours/<int:pk>/", OurDetail.as_view()),
