@@ -42,8 +42,8 @@ $(VENV)/.ready: pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable ".[server]" --group test --group lint --group typing
 	touch $@
 
-# pusher-js, for the tests in node and in the browser; without npm these are skipped, and say so.
-.build/node_modules/.ready:
+# pusher-js and axe-core, for the tests in node and in the browser; without npm these are skipped, and say so.
+.build/node_modules/.ready: Makefile
 	mkdir -p $(@D)
-	if command -v npm >/dev/null; then npm install --silent --no-package-lock --prefix .build pusher-js@8.6.0; fi
+	if command -v npm >/dev/null; then npm install --silent --no-package-lock --prefix .build pusher-js@8.6.0 axe-core@4.14.1; fi
 	touch $@

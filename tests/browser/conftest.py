@@ -17,8 +17,9 @@ from pusherable.server.testing import LocalServer
 from tests.browser import urls
 from tests.browser.live import RECORDER
 from tests.browser.policy import Watch
-from tests.server.clients import APP_ID, KEY, SECRET
+from tests.server.clients import APP_ID, KEY, NODE_MODULES, SECRET
 
+AXE = NODE_MODULES.with_name("axe-core") / "axe.min.js"
 CHROMIUM = os.environ.get("PUSHERABLE_CHROMIUM", "/usr/bin/chromium")
 
 NewContext = Callable[[str], BrowserContext]
@@ -38,6 +39,7 @@ def requirements() -> None:
         what
         for what, there in {
             f"Chromium ({CHROMIUM}, or PUSHERABLE_CHROMIUM)": Path(CHROMIUM).exists(),
+            f"axe-core ({AXE})": AXE.exists(),
             f"pusher-js ({urls.PUSHER_JS}, or PUSHERABLE_NODE_MODULES)": urls.PUSHER_JS.exists(),
             "node": shutil.which("node"),
         }.items()

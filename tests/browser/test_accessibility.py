@@ -1,0 +1,82 @@
+"""What axe-core finds on the pages that come with the package: no violation of WCAG 2.1 AA.
+
+In light and dark, wide and as narrow as a phone, from left to right and from right to left.
+"""
+
+import pytest
+from django.utils import timezone
+from django.utils.translation import get_language
+
+from pusherable.models import AccessEvent, Delivery
+from tests.browser.conftest import AXE
+from tests.browser.test_admin import LIST
+
+LEVELS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
+LOOKS = [("light", 1280, "en"), ("dark", 1280, "ar"), ("light", 320, "ar"), ("dark", 320, "en")]
+
+
+@pytest.fixture(params=LOOKS, ids=lambda look: "-".join(map(str, look)))
+def page(request, open_page, admin_user, settings):
+    scheme, width, language = request.param
+    settings.ROOT_URLCONF = "tests.browser.test_admin"
+    settings.LANGUAGE_CODE = language
+    page = open_page(admin_user)
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 800})
+    page.add_init_script(path=AXE)
+    return page
+
+
+@pytest.fixture
+def event(poll, ada):
+    """One that has whatever the page of an event can show, among others."""
+    about = {"object_type": "testapp.poll", "object_pk": str(poll.pk), "object_repr": str(poll)}
+    AccessEvent.objects.create(action="view", username="eve", user_pk="7", **about)
+    event = AccessEvent.objects.create(
+        action="updated",
+        username="ada",
+        user_pk=str(ada.pk),
+        remote_addr="192.0.2.1",
+        request_id="7f3a",
+        context={"method": "POST", "path": "/polls/1/"},
+        snapshot={"question": "What's up?"},
+        changes={"question": ["What's down?", "What's up?"], "owner": [None, 7]},
+        channels=["poll_1"],
+        **about,
+    )
+    Delivery.of(event, failed_at=timezone.now(), attempts=3, last_error="503").save()
+    AccessEvent.objects.create(action="left", context={"duration": 80}, **about)
+    return event
+
+
+def violations(page):
+    """What is wrong, as (rule, elements)."""
+    assert page.locator("html").get_attribute("dir") == {"ar": "rtl", "en": "ltr"}[get_language()]
+    result = page.evaluate("levels => axe.run({ runOnly: levels })", LEVELS)
+    assert result["passes"]
+    return [(found["id"], [node["html"] for node in found["nodes"]]) for found in result["violations"]]
+
+
+def fits(page):
+    """Whether nothing has to be scrolled sideways."""
+    return page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_the_list(page, event):
+    page.goto(LIST)
+    page.locator(".pusherable-filter summary").click()
+    assert violations(page) == []
+    assert fits(page)
+
+
+def test_a_wrong_filter(page, event):
+    page.goto(f"{LIST}?after=soon&object_pk=1")
+    assert violations(page) == []
+    assert fits(page)
+
+
+def test_the_page_of_an_event(page, event):
+    page.goto(f"{LIST}{event.pk}/change/")
+    assert page.locator("del").count()
+    assert violations(page) == []
+    assert fits(page)
