@@ -181,6 +181,13 @@ def _recording() -> Iterator[checks.CheckMessage]:
             "and returns a dict.",
             id="pusherable.E013",
         )
+    if not isinstance(conf.PUSHERABLE_RECORD_READING, bool):
+        yield checks.Error(
+            f"PUSHERABLE_RECORD_READING = {conf.PUSHERABLE_RECORD_READING!r} is neither True nor False.",
+            hint="Write PUSHERABLE_RECORD_READING = True (who reads the log is in it, the default) or "
+            "PUSHERABLE_RECORD_READING = False.",
+            id="pusherable.E023",
+        )
 
 
 def _retention() -> Iterator[checks.CheckMessage]:

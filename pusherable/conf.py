@@ -68,6 +68,7 @@ class Conf:
     PUSHERABLE_REDACT = Setting[Sequence[str]](())
     PUSHERABLE_TRUSTED_PROXIES = Setting[Sequence[str]](())
     PUSHERABLE_CONTEXT = Setting[str | Callable[[HttpRequest | None], Mapping[str, Any]] | None](None)
+    PUSHERABLE_RECORD_READING = Setting[bool](True)
     PUSHERABLE_RETENTION = Setting[Mapping[str, str | None]]({})
     PUSHERABLE_PUSHER_JS_URL = Setting[str | None](None)
 

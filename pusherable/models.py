@@ -15,7 +15,8 @@ from pusherable.snapshots import object_key, object_type
 class Action(models.TextChoices):
     """The built-in actions: present tense, a page was opened; past tense, a change was saved.
 
-    `LEFT` is the end of a visit: the user's last page of the object was closed.
+    `LEFT` is the end of a visit: the user's last page of the object was closed. `SEARCH` and `EXPORT` are
+    what is done with the log itself.
     """
 
     VIEW = "view", _("view")
@@ -26,6 +27,8 @@ class Action(models.TextChoices):
     CREATED = "created", _("created")
     DELETED = "deleted", _("deleted")
     LEFT = "left", _("left")
+    SEARCH = "search", _("search")
+    EXPORT = "export", _("export")
 
 
 class AccessEventQuerySet(models.QuerySet["AccessEvent"]):

@@ -49,6 +49,7 @@ def test_the_checks_are_registered(settings):
         {"PUSHERABLE_TRUSTED_PROXIES": ["10.0.0.0/8", "192.0.2.1", "::1", "unix"]},
         {"PUSHERABLE_CONTEXT": "tests.test_origin.site_context"},
         {"PUSHERABLE_CONTEXT": dict},
+        {"PUSHERABLE_RECORD_READING": False},
         {"PUSHERABLE_RETENTION": {"view": "90d", "testapp.Poll": "P2Y", "testapp.page": None, "*": "6y"}},
         {"PUSHERABLE_CHANNELS": "private", "ROOT_URLCONF": "tests.test_authorization"},
         {
@@ -111,6 +112,8 @@ def test_other_right_settings_are_silent_too(right):
         ("E013", "a function that takes the request", {"PUSHERABLE_CONTEXT": "..context"}),
         ("E013", "a function that takes the request", {"PUSHERABLE_CONTEXT": "tests.test_conf.SETTINGS"}),
         ("E013", "a function that takes the request", {"PUSHERABLE_CONTEXT": {"tenant": 1}}),
+        ("E023", "PUSHERABLE_RECORD_READING = True", {"PUSHERABLE_RECORD_READING": "yes"}),
+        ("E023", "PUSHERABLE_RECORD_READING = False", {"PUSHERABLE_RECORD_READING": None}),
         ("E017", '{"view": "90d"', {"PUSHERABLE_RETENTION": "90d"}),
         ("E017", '{"view": "90d"', {"PUSHERABLE_RETENTION": None}),
         ("E017", '{"view": "90d"', {"PUSHERABLE_RETENTION": {"view": 90}}),

@@ -324,10 +324,10 @@ def test_every_sentence_is_translated_as_a_whole(settings, tmp_path):
     settings.LOCALE_PATHS = [tmp_path]
     with translation.override("de"):
         assert "Nichts." in render(EVERYTHING)
-        for action in (*Action.values, "gedruckt"):
+        words = "offen", "in Arbeit", "Formular", "Nachfrage", "neu", "da", "weg", "fort", "search", "export"
+        for action, word in zip((*Action.values, "gedruckt"), (*words, "gedruckt"), strict=True):
             record(action=action, object_repr="Uhr")
-        words = "offen", "in Arbeit", "Formular", "Nachfrage", "neu", "da", "weg", "fort", "gedruckt"
-        assert sentences()[::-1] == [f"Uhr: {word} (Gast)" for word in words]
+            assert sentences()[0] == f"Uhr: {word} (Gast)"
         assert 'aria-label="Neues"' in render(EVERYTHING)
 
 
