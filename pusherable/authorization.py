@@ -14,7 +14,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils.module_loading import import_string
 from pusher.signature import sign
 
-from pusherable.channels import PREFIXES, Target, kind_of, parse
+from pusherable.channels import FEED, PREFIXES, Target, kind_of, parse
 from pusherable.conf import conf
 from pusherable.encryption import is_encrypted, shared_secret
 from pusherable.mixins import PusherOptions
@@ -41,12 +41,17 @@ def authorize(
     return answers
 
 
-def permitted(user: Any, names: Sequence[str]) -> dict[str, models.Model]:
-    """Those of the channels, public ones apart, that the user may listen to, with their objects."""
+def permitted(user: Any, names: Sequence[str]) -> dict[str, models.Model | None]:
+    """Those of the channels, public ones apart, that the user may listen to, with their objects.
+
+    The feed, which has none, is for who may read the log.
+    """
     known = broadcast_models()
     targets = {name: target for name in names if (target := parse(name, known)) and target.kind != "public"}
     objects = existing_objects(targets.values())
-    allowed = {}
+    allowed: dict[str, models.Model | None] = {}
+    if FEED in names and conf.PUSHERABLE_FEED and user.has_perm("pusherable.view_accessevent"):
+        allowed[FEED] = None
     for name, target in targets.items():
         obj = objects.get((target.model, target.pk))
         # Asked for an object that does not exist, too: the answer must not come sooner then.

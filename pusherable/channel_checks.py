@@ -22,7 +22,7 @@ _ALL_KINDS = ", ".join(f'"{kind}"' for kind in KINDS)
 
 @checks.register(checks.Tags.compatibility)
 def check_channels(**_kwargs: Any) -> list[checks.CheckMessage]:
-    return [*_kinds(), *_functions(), *_listeners(), *_names(), *_users()]
+    return [*_kinds(), *_feed(), *_functions(), *_listeners(), *_names(), *_users()]
 
 
 @checks.register(checks.Tags.security, deploy=True)
@@ -58,6 +58,16 @@ def _kinds() -> Iterator[checks.CheckMessage]:
             )
 
 
+def _feed() -> Iterator[checks.CheckMessage]:
+    if not isinstance(conf.PUSHERABLE_FEED, bool):
+        yield checks.Error(
+            f"PUSHERABLE_FEED = {conf.PUSHERABLE_FEED!r} is neither True nor False.",
+            hint="Write PUSHERABLE_FEED = True (live lists of all that happens, at a message an event) "
+            "or PUSHERABLE_FEED = False (the default).",
+            id="pusherable.E024",
+        )
+
+
 def _functions() -> Iterator[checks.CheckMessage]:
     function, info = conf.PUSHERABLE_CAN_SUBSCRIBE, conf.PUSHERABLE_PRESENCE_INFO
     if not is_function(function):
@@ -79,7 +89,8 @@ def _functions() -> Iterator[checks.CheckMessage]:
 def _listeners() -> Iterator[checks.CheckMessage]:
     """Whether what is sent to channels other than public ones can be heard."""
     kinds = [conf.PUSHERABLE_CHANNELS, *(broadcast.kind for broadcast in broadcasts())]
-    if not _is_broadcast() or not any(kind in KINDS and kind != "public" for kind in kinds):
+    is_private = conf.PUSHERABLE_FEED or any(kind in KINDS and kind != "public" for kind in kinds)
+    if not _is_broadcast() or not is_private:
         return
     if "private-encrypted" in kinds and conf.PUSHER_ENCRYPTION_MASTER_KEY_BASE64 is None:
         yield checks.Error(

@@ -27,6 +27,10 @@ KINDS: Final = ("public", "private", "private-encrypted")
 #: kind, so that an object has the same name under each of them.
 MAX_NAME: Final = 164 - len(PREFIXES["private-encrypted"])
 
+#: The channel of all events, which tells of each no more than that it is there. No object can have this name:
+#: in that of an object, ";" is followed by 40 hexadecimal digits.
+FEED: Final = f"{PREFIXES['private']}pusherable;feed"
+
 _NAME = re.compile(r"[-A-Za-z0-9_=@,.;]{1,164}")
 _UNSAFE = re.compile(r"[^-A-Za-z0-9_@,.]")
 _UNSAFE_PART = re.compile(r"[^-A-Za-z0-9_@.]")

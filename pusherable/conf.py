@@ -64,6 +64,7 @@ class Conf:
     )
     PUSHERABLE_PRESENCE_INFO = Setting[str | Callable[[Any], Mapping[str, Any]] | None](None)
     PUSHERABLE_CHANNEL_FORMAT = Setting[str]("{model_name}_{pk}")
+    PUSHERABLE_FEED = Setting[bool](False)
     PUSHERABLE_ON_ERROR = Setting[str]("raise")
     PUSHERABLE_REDACT = Setting[Sequence[str]](())
     PUSHERABLE_TRUSTED_PROXIES = Setting[Sequence[str]](())

@@ -11,7 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import HttpRequest
 
 from pusherable import origin
-from pusherable.channels import channel_name, checked_names
+from pusherable.channels import FEED, channel_name, checked_names
 from pusherable.conf import conf
 from pusherable.delivery import clock
 from pusherable.delivery.dispatchers import wake
@@ -44,8 +44,9 @@ def record_access(
     of a class is not broadcast. `action` is one of `Action`, or a word of the project's own (up to 50
     characters). `user` defaults to the request's. `fields` and `exclude` choose what the snapshot holds;
     `snapshot` replaces it. `changes` is ``{field: [old, new]}``. `extra` is added to the event's context.
-    `channels` replaces the object's public channel; an empty list means no broadcast. `using` is the alias
-    of the database to write to; by default the router decides.
+    `channels` replaces the object's channel; an empty list means no broadcast. Neither concerns the feed
+    (``PUSHERABLE_FEED``), which hears of every event. `using` is the alias of the database to write to; by
+    default the router decides.
 
     Returns the event. If it cannot be written the error is raised, so that no access goes unlogged; with
     ``PUSHERABLE_ON_ERROR = "log"`` it is logged, the caller's transaction stays usable, and None is returned.
@@ -126,6 +127,8 @@ def _write(event: AccessEvent, alias: str) -> AccessEvent:
     By statements of our own, because this is what every request pays: PostgreSQL takes both rows in one
     round trip, which is also one transaction where the view has none.
     """
+    if conf.PUSHERABLE_FEED and conf.broadcasts and event.object_type != object_type(AccessEvent):
+        event.channels = [*event.channels, FEED]  # but who reads the log does not make it move
     connection = connections[alias]
     insert_event, insert_delivery, insert_both = _statements(alias)
     event_values = _values(event, connection)

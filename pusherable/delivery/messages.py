@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from django.apps import apps
 
+from pusherable.channels import FEED
 from pusherable.encryption import is_encrypted
 from pusherable.models import AccessEvent, Delivery
 
@@ -29,9 +30,18 @@ def messages(delivery: Delivery) -> list[Message]:
 
 
 def messages_of(event: AccessEvent, *, replayed: bool = False) -> list[Message]:
-    limits = {channel: MAX_ENCRYPTED if is_encrypted(channel) else MAX_DATA for channel in event.channels}
+    own = [channel for channel in event.channels if channel != FEED]
+    limits = {channel: MAX_ENCRYPTED if is_encrypted(channel) else MAX_DATA for channel in own}
     data = {limit: encode(event, limit, replayed=replayed) for limit in set(limits.values())}
-    return [Message(channel, event.action, data[limit]) for channel, limit in limits.items()]
+    found = [Message(channel, event.action, data[limit]) for channel, limit in limits.items()]
+    if FEED in event.channels:
+        found.append(Message(FEED, event.action, hint(event, replayed=replayed)))
+    return found
+
+
+def hint(event: AccessEvent, *, replayed: bool = False) -> str:
+    """The message's JSON on the feed: that there is an event. Who may read it asks the site what it is."""
+    return _dump({"event_id": event.pk} | ({"replayed": True} if replayed else {}))
 
 
 def encode(event: AccessEvent, limit: int = MAX_DATA, *, replayed: bool = False) -> str:
