@@ -36,7 +36,11 @@ class Listing:
 
     @cached_property
     def facets(self) -> Facets:
-        return Facets.of(self.filterset.queryset.db, within(self.periods_chosen))
+        events = self.filterset.queryset
+        if events.query.where:
+            # A project that shows a part of the log does not mean to tell what there is in the rest.
+            return Facets([], [], [])
+        return Facets.of(events.db, within(self.periods_chosen))
 
     @cached_property
     def form(self) -> forms.Form:
@@ -47,6 +51,8 @@ class Listing:
         actions = [(action, names.get(action, action)) for action in self.facets.actions]
         types = [(label, label) for label in self.facets.object_types]
         for name, choices in (("action", actions), ("object_type", types)):
+            if not choices:
+                continue  # it is typed
             form.fields[name].widget = WithOthers(choices=[("", _("Any")), *choices])
         return form
 

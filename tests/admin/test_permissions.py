@@ -7,6 +7,7 @@ from django.urls import path
 
 from pusherable.admin import AccessEventAdmin, AccessEventAdminMixin
 from pusherable.models import AccessEvent
+from tests.admin.conftest import NOON
 from tests.admin.pages import LIST, listed
 
 pytestmark = pytest.mark.django_db
@@ -101,3 +102,19 @@ def test_a_proxy_of_the_log_can_have_a_page_of_its_own(admin_client, record, set
     assert f'href="{address}"' in content
     content = admin_client.get(address).content.decode()
     assert 'href="/audit/testapp/excerpt/?username=ada"' in content
+
+
+def test_a_part_of_the_log_does_not_tell_of_the_rest(admin_client, record, monkeypatch):
+    mine = record(username="ada")
+    record(
+        username="boss", action="promoted", object_type="staff.salary", occurred_at=NOON.replace(year=2020)
+    )
+    monkeypatch.setattr(
+        AccessEventAdmin, "get_queryset", lambda self, request: AccessEvent.objects.filter(username="ada")
+    )
+    events, response = listed(admin_client, action="view")
+    assert events == [mine]
+    page = response.content.decode()
+    assert not [word for word in ("boss", "promoted", "staff.salary", "2020") if word in page]
+    assert '<input type="text" name="action" value="view"' in page
+    assert listed(admin_client, action="promoted")[0] == []
