@@ -120,6 +120,7 @@ class EventForm(forms.Form):
         return data
 
 
+_beginning: Final = forms.TextInput(attrs={"placeholder": _("begins with …")})
 _example: Final = forms.TextInput(attrs={"placeholder": "2026-11-22"})
 
 
@@ -165,7 +166,7 @@ class AccessEventFilter(FilterSet):  # type: ignore[misc]
     within = AgoFilter("occurred_at", "gte", label=_("When"))
     after = MomentFilter("occurred_at", "gte", label=_("From"), widget=_example)
     before = MomentFilter("occurred_at", "lt", label=_("Until"), widget=_example, day_ends=True)
-    q = TextFilter(label=_("Object or user begins with"), method="filter_text")
+    q = TextFilter(label=_("Object or user"), method="filter_text", widget=_beginning)
     after_id = IdFilter("id", "gt", label=_("After id"), min_value=0, widget=forms.HiddenInput)
     before_id = IdFilter("id", "lt", label=_("Before id"), min_value=0, widget=forms.HiddenInput)
 
