@@ -1,7 +1,8 @@
 """The recent-activity list: of what it is, and the items that it shows."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any, Final
 
 from django.apps import apps
@@ -9,11 +10,15 @@ from django.db import models
 
 from pusherable.browsing.paging import newest
 from pusherable.filters import AccessEventFilter
-from pusherable.models import AccessEvent
+from pusherable.models import AccessEvent, Action
 from pusherable.snapshots import object_key, object_type
 
 #: A subject or user that is not given. None cannot say so: `object` is None on the page of a create form.
 EVERYTHING: Final = object()
+#: A page was opened: done again and again, it is told once.
+OPENINGS: Final = frozenset({Action.VIEW, Action.UPDATE, Action.CREATE, Action.DELETE})
+#: So many events are read for each item, at most.
+EVENTS: Final = 5
 
 
 @dataclass(frozen=True)
@@ -21,10 +26,20 @@ class Item:
     """What one line of the list is about: some events, the newest first."""
 
     events: list[AccessEvent]
+    is_whole: bool = True
 
     @property
     def event(self) -> AccessEvent:
         return self.events[0]
+
+    @property
+    def count(self) -> int | None:
+        """How often it was done, if that is known."""
+        return len(self.events) if self.is_whole else None
+
+    @property
+    def addresses(self) -> list[str]:
+        return list(dict.fromkeys(event.remote_addr for event in self.events if event.remote_addr))
 
 
 def query(subject: Any = EVERYTHING, user: Any = EVERYTHING) -> dict[str, str] | None:
@@ -56,10 +71,33 @@ def query(subject: Any = EVERYTHING, user: Any = EVERYTHING) -> dict[str, str] |
 
 
 def items(parameters: Mapping[str, str] | None, limit: int) -> list[Item]:
-    """The newest events of this query, as so many items at most: in one query, by an index."""
+    """The newest events of this query, as so many items at most: in one query, by an index.
+
+    They are fewer where more than `EVENTS` times as many events would be needed.
+    """
     if parameters is None:
         return []
     filterset = AccessEventFilter(parameters)
     if not filterset.is_valid():
         return []
-    return [Item([event]) for event in newest(filterset, limit, without=("snapshot", "changes"))]
+    most = EVENTS * limit
+    events = list(newest(filterset, most, without=("snapshot", "changes")))
+    found = grouped(events)
+    if len(events) == most:  # the last item may go on with what was not read
+        found[-1] = replace(found[-1], is_whole=False)
+    return found[:limit]
+
+
+def grouped(events: Iterable[AccessEvent]) -> list[Item]:
+    """The same events as items: neighbours are one if the same user opened the same page again.
+
+    Visitors who are not signed in are left apart: nobody knows whether they are one person.
+    """
+    return [Item(list(group)) for _sameness, group in groupby(events, key=_sameness)]
+
+
+def _sameness(event: AccessEvent) -> tuple[object, ...]:
+    user = event.user_pk, event.username
+    if event.action not in OPENINGS or not any(user):
+        return (event.pk,)
+    return (*user, event.action, event.object_type, event.object_pk or event.object_repr)

@@ -185,7 +185,7 @@ CASES = {
 )
 def test_one_query(poll, ada, django_assert_num_queries, arguments):
     for _ in range(3):
-        record(poll, user=ada)
+        record(poll, "updated", user=ada)
     source = f"{{% pusherable_activity {arguments} %}}"
     with django_assert_num_queries(1) as captured:
         assert len(listed(source, object=poll, user=ada)) == 3
