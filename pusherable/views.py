@@ -1,18 +1,31 @@
-"""The endpoints: Pusher's client asks whether its user may subscribe, and Pusher tells who has left."""
+"""The activity page, and the endpoints: Pusher's client asks whether its user may subscribe, and so on."""
 
 import re
-from typing import Final
+from typing import Any, Final
 
 from django.contrib.auth.decorators import login_not_required
+from django.contrib.auth.mixins import PermissionRequiredMixin
 from django.contrib.auth.models import AnonymousUser
-from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest, HttpResponseForbidden, JsonResponse
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBadRequest,
+    HttpResponseForbidden,
+    JsonResponse,
+)
+from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_GET, require_POST
+from django.views.generic import TemplateView
 
+from pusherable.activity import grouped
 from pusherable.authorization import authorize, permitted
+from pusherable.browsing.listing import QueryListing
 from pusherable.channels import PREFIXES, checked_names
 from pusherable.presence import member_id
+from pusherable.reading import record_search
 from pusherable.versions import version
 from pusherable.webhooks import WebhookError, receive
 
@@ -21,6 +34,32 @@ MOST: Final = 100
 
 _FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
 _SOCKET_ID = re.compile(r"[0-9]{1,20}\.[0-9]{1,20}", re.ASCII)
+
+
+@method_decorator(never_cache, name="dispatch")
+class Activity(PermissionRequiredMixin, TemplateView):
+    """The log for whoever may see it; with an `object_type` and `object_pk`, what happened to that object.
+
+    The object, its model and its app may be gone; 404 is for what no event can be about.
+    """
+
+    permission_required = "pusherable.view_accessevent"
+    template_name = "pusherable/activity_page.html"
+
+    def get_context_data(self, **about: str) -> dict[str, Any]:
+        listing = QueryListing(self.request.GET, about)
+        if about.keys() & listing.filterset.errors.keys():
+            raise Http404
+        record_search(self.request, listing.filterset)
+        events = listing.page.events
+        return super().get_context_data(
+            listing=listing,
+            items=grouped(events),
+            about=about,
+            # As it was called last; nobody has to have the object.
+            name=(events and events[0].object_repr) or " ".join(about.values()),
+            is_staff=getattr(self.request.user, "is_staff", False),
+        )
 
 
 @never_cache

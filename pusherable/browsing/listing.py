@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from django import forms
+from django.http import QueryDict
 from django.utils.functional import cached_property
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
@@ -17,16 +18,13 @@ USUAL = ("q", "action", "object_type", "username", "within")
 
 
 class Listing:
-    """One page of events, for a template; nothing is counted.
-
-    Parameters of the filter that are not in the query string, because the address has them, have no field.
-    """
+    """One page of events, for a template; nothing is counted."""
 
     filterset: AccessEventFilter
     page: Page
     #: The query string.
     filter_params: Mapping[str, list[str]]
-    #: The parameters that the address has.
+    #: Parameters of the filter that nobody chooses on this page; they have no field.
     fixed: Mapping[str, str] = {}
 
     @cached_property
@@ -120,3 +118,13 @@ class Listing:
         values = {**self.filter_params, **parameters}
         given = sorted((name, value) for name, value in values.items() if value is not None)
         return f"?{urlencode(given, doseq=True)}"
+
+
+class QueryListing(Listing):
+    """The page that a query string asks for."""
+
+    def __init__(self, query: QueryDict, fixed: Mapping[str, str]) -> None:
+        self.filter_params = {name: values for name, values in query.lists() if name not in fixed}
+        self.fixed = fixed
+        self.filterset = AccessEventFilter(query.dict() | dict(fixed))
+        self.page = Page.of(self.filterset)
