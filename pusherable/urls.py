@@ -29,6 +29,7 @@ urlpatterns = [
     path("activity/", views.Activity.as_view(), name="activity"),
     path("activity/<str:object_type>/<pusherable_key:object_pk>/", views.Activity.as_view(), name="activity"),
     path("auth/", views.auth, name="auth"),
+    path("activity/items/", views.items, name="items"),
     path("changed/", views.changed, name="changed"),
     path("webhook/", views.webhook, name="webhook"),
 ]

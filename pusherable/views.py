@@ -1,4 +1,4 @@
-"""The activity page, and the endpoints: Pusher's client asks whether its user may subscribe, and so on."""
+"""The activity page, what pages ask while they are open, and where Pusher tells who has left."""
 
 import re
 from typing import Any, Final
@@ -6,6 +6,7 @@ from typing import Any, Final
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.mixins import PermissionRequiredMixin
 from django.contrib.auth.models import AnonymousUser
+from django.core.signing import BadSignature
 from django.http import (
     Http404,
     HttpRequest,
@@ -24,6 +25,7 @@ from pusherable.activity import grouped
 from pusherable.authorization import authorize, permitted
 from pusherable.browsing.listing import QueryListing
 from pusherable.channels import PREFIXES, checked_names
+from pusherable.live import LiveList
 from pusherable.presence import member_id
 from pusherable.reading import record_search
 from pusherable.versions import version
@@ -112,6 +114,22 @@ def changed(request: HttpRequest) -> HttpResponse:
     if obj is None:
         return HttpResponseForbidden("No.")
     return JsonResponse({"changed": version(obj) != request.GET.get("version")})
+
+
+@never_cache
+@login_not_required
+@require_GET
+def items(request: HttpRequest) -> HttpResponse:
+    """The items of a live list as they are now, and nothing else; ``list`` is what its page has been given.
+
+    403 for one that is older than a day, another user's, or of what the user may no longer listen to.
+    """
+    user = getattr(request, "user", AnonymousUser())
+    try:
+        shown = LiveList.of(request.GET.get("list", ""))
+    except BadSignature:
+        return HttpResponseForbidden("No.")
+    return HttpResponse(shown.html()) if shown.is_for(user) else HttpResponseForbidden("No.")
 
 
 @never_cache

@@ -19,6 +19,7 @@ def test_the_files_are_collected_and_referred_to_by_their_hashed_names(settings,
         ("pusherable", "js"),
         ("viewers", "js"),
         ("changes", "js"),
+        ("activity", "js"),
     ]
     for hashed, name, extension in found:
         assert (tmp_path / "pusherable" / hashed).read_text() == (

@@ -13,14 +13,16 @@ from django.template import TemplateSyntaxError
 from django.template.context import Context
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
+from django.utils.http import urlencode
 from django.utils.safestring import SafeString
-from django.utils.translation import get_language
+from django.utils.translation import get_language, gettext
 from django.utils.translation import gettext_lazy as _
 
 from pusherable.activity import EVERYTHING, items, query
 from pusherable.authorization import permitted
 from pusherable.channels import channel_name
 from pusherable.conf import conf
+from pusherable.live import live_list
 from pusherable.models import AccessEvent
 from pusherable.presence import member_id
 from pusherable.versions import LENGTH, version
@@ -30,13 +32,15 @@ register = template.Library()
 
 @register.inclusion_tag("pusherable/script.html", takes_context=True)
 def pusherable_script(context: Context, *, pusher_js: bool = True) -> dict[str, Any]:
-    """The scripts of the page, deferred: pusher-js and our one file; nothing where there are no credentials.
+    """The stylesheet of the page and its scripts, deferred: pusher-js and ours.
 
-    ``pusher_js=False`` leaves the first out, for pages that load pusher-js themselves.
+    Without credentials only what makes the times of lists relative. ``pusher_js=False`` leaves pusher-js out,
+    for pages that load it themselves.
     """
     return {
         "pusher_js": conf.pusher_js_url if pusher_js else None,
         "nonce": context.get("csp_nonce"),
+        "language": _language(),
         "key": conf.PUSHER_KEY if conf.has_credentials else None,
         "cluster": "" if conf.PUSHER_HOST else conf.PUSHER_CLUSTER,
         "host": conf.PUSHER_HOST,
@@ -121,18 +125,11 @@ def pusherable_viewers(
             f"pusherable_viewers: the argument must be a model instance, not {obj!r}; "
             "write for example {% pusherable_viewers object %}."
         )
-    # On the page of a user, `user` in the context may be that one.
-    user = getattr(context.get("request"), "user", None) or context.get("user")
+    user = _reader(context)
     me = member_id(user, editing=False)
     if obj is None or obj._state.adding or obj.pk is None or not me or not conf.has_credentials:
         return {}
-    try:
-        changed_url = reverse("pusherable:changed")
-    except NoReverseMatch as error:
-        raise ImproperlyConfigured(
-            "pusherable_viewers needs the endpoint that says who may see whom: write "
-            'path("pusherable/", include("pusherable.urls")) in your URLconf.'
-        ) from error
+    changed_url = _endpoint("changed", "pusherable_viewers needs the endpoint that says who may see whom")
     channel = channel_name(obj, "presence")
     return {
         "channel": channel,
@@ -143,6 +140,20 @@ def pusherable_viewers(
         "version": _version(context, obj, channel, user) if editing else "",
         "texts": json.dumps({"language": _language()} | {name: str(text) for name, text in TEXTS.items()}),
     }
+
+
+def _reader(context: Context) -> Any:
+    """The user whose page it is: on the page about a user, `user` in the context may be that one."""
+    return getattr(context.get("request"), "user", None) or context.get("user")
+
+
+def _endpoint(name: str, why: str) -> str:
+    try:
+        return reverse(f"pusherable:{name}")
+    except NoReverseMatch as error:
+        raise ImproperlyConfigured(
+            f'{why}: write path("pusherable/", include("pusherable.urls")) in your URLconf.'
+        ) from error
 
 
 def _version(context: Context, obj: models.Model, channel: str, user: Any) -> str:
@@ -163,14 +174,24 @@ def _language() -> str:
     return (get_language() or "en").partition("@")[0]
 
 
-@register.inclusion_tag("pusherable/activity.html")
+@register.inclusion_tag("pusherable/activity.html", takes_context=True)
 def pusherable_activity(
-    subject: Any = EVERYTHING, *, user: Any = EVERYTHING, limit: int = 10
+    context: Context,
+    subject: Any = EVERYTHING,
+    *,
+    user: Any = EVERYTHING,
+    limit: int = 10,
+    live: bool = False,
+    kind: str | None = None,
 ) -> dict[str, Any]:
     """The most recent events, newest first: of an object, of a model (class or "app.model"), or of all.
 
     `user` leaves only what that user did. For None, a deleted object or an anonymous user the list is empty.
     Raises LookupError for an unknown model and ValueError for a limit below 1.
+
+    With ``live=True`` what happens appears in the list, for a user who may listen to the object's channel
+    (`kind` is needed where the view has one of its own) or, if it is not an object's list, to the feed. For
+    others, and without credentials, it is the same list and stays as it is.
     """
     if not isinstance(limit, int) or limit < 1:
         raise ValueError(f"pusherable_activity: limit={limit!r} must be a number from 1 up.")
@@ -178,7 +199,21 @@ def pusherable_activity(
         parameters = query(subject, user)
     except TypeError as error:
         raise TemplateSyntaxError(f"pusherable_activity: {error}") from error
-    return {"items": items(parameters, limit)}
+    page: dict[str, Any] = {"items": items(parameters, limit)}
+    if live and parameters is not None:
+        listened = live_list(parameters, limit, subject=subject, kind=kind, user=_reader(context))
+        if listened is not None:
+            channel, shown = listened
+            url = _endpoint(
+                "items", "pusherable_activity with live=True needs the endpoint that has its items"
+            )
+            page |= {
+                "channel": channel,
+                "url": f"{url}?{urlencode({'list': shown.signed()})}",
+                "limit": str(limit),
+                "texts": json.dumps({"language": _language(), "new": gettext("New events: {count}")}),
+            }
+    return page
 
 
 @register.filter

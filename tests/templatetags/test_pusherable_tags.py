@@ -37,6 +37,7 @@ def test_script_loads_pusher_js_from_its_cdn_and_then_ours():
     assert more == [
         {"src": "/static/pusherable/viewers.js", "defer": None},
         {"src": "/static/pusherable/changes.js", "defer": None},
+        {"src": "/static/pusherable/activity.js", "defer": None, "data-language": "en-us"},
     ]
 
 
@@ -58,6 +59,7 @@ def test_script_without_pusher_js():
         "pusherable.js",
         "viewers.js",
         "changes.js",
+        "activity.js",
     ]
 
 
@@ -94,9 +96,18 @@ def test_script_does_not_localize_the_port(settings):
 
 
 @pytest.mark.parametrize("missing", ["PUSHER_APP_ID", "PUSHER_KEY", "PUSHER_SECRET"])
-def test_script_renders_nothing_without_credentials(settings, missing):
+def test_script_connects_to_nothing_without_credentials(settings, missing):
     setattr(settings, missing, None)
-    assert render("{% pusherable_script %}").strip() == ""
+    found = Parser(render("{% pusherable_script %}")).elements
+    assert [attributes.get("href") or attributes["src"] for _, attributes in found] == [
+        "/static/pusherable/pusherable.css",
+        "/static/pusherable/activity.js",
+    ]
+
+
+def test_script_names_the_language_as_browsers_do():
+    with translation.override("de@euro"):
+        assert elements("{% pusherable_script %}", "script")[-1]["data-language"] == "de"
 
 
 def test_script_never_shows_the_secret(settings):
@@ -121,7 +132,7 @@ class LazyNonce:
 def test_script_passes_the_nonce_on_to_all():
     nonce = LazyNonce()
     html = Parser(render("{% pusherable_script %}", csp_nonce=nonce))
-    assert [attributes["nonce"] for _, attributes in html.elements] == ["r4nd0m"] * 5
+    assert [attributes["nonce"] for _, attributes in html.elements] == ["r4nd0m"] * 6
     assert nonce
 
 
