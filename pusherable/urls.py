@@ -18,8 +18,8 @@ class Key:
     def to_python(self, value: str) -> str:
         return re.sub(r"(?<![^/])~(?=~*\.{1,2}(?![^/]))", "", value)
 
-    def to_url(self, value: str) -> str:
-        return re.sub(r"(?<![^/])(?=~*\.{1,2}(?![^/]))", "~", value)
+    def to_url(self, value: object) -> str:
+        return re.sub(r"(?<![^/])(?=~*\.{1,2}(?![^/]))", "~", str(value))
 
 
 register_converter(Key, "pusherable_key")

@@ -345,6 +345,10 @@ def test_an_address_leads_back_to_its_key(key):
     assert resolve(unquote(address), urlconf=(LOG,)).kwargs["object_pk"] == clean(key)
 
 
+def test_templates_give_the_key_as_it_is():
+    assert reverse("pusherable:activity", args=["testapp.poll", 17]) == f"{PAGE}testapp.poll/17/"
+
+
 def test_a_composite_key(reader, log):
     seat = Seat(row="A/1", number=2)
     events = log(object_type="testapp.seat", object_pk=object_key(seat))
