@@ -140,6 +140,8 @@ def test_the_events_newest_first(reader, log):
     content = response.content.decode()
     assert "<title>Activity</title>" in content
     assert "<bdi>ada</bdi> changed <bdi>What&#x27;s up?</bdi>" in content
+    # A script makes the other lists tell how long ago it was; the log has the time.
+    assert content.count('<time class="pusherable-activity-moment" datetime="2026-11-22T12:00:00+0000">') == 3
     assert "Nov. 22, 2026, noon" in content
 
 
