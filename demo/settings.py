@@ -28,8 +28,8 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "newsroom",  # before pusherable, of which it replaces a template
     "pusherable",
-    "newsroom",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

@@ -18,6 +18,7 @@ pytestmark = [] if HAS_POLICY else pytest.mark.violates("no-policy")
 
 CDN = "https://js.pusher.com"
 PATHS = ["/", "/sign-in/", "/articles/new/", "/articles/2/", "/articles/2/edit/", "/articles/2/delete/"]
+PATHS += ["/pusherable/activity/", "/pusherable/activity/newsroom.article/2/"]
 
 
 @pytest.fixture(scope="module", params=["self", CDN], ids=["with npm", "without npm"])

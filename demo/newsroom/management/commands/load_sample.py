@@ -5,6 +5,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.core.management.base import BaseCommand
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from newsroom.models import Article
@@ -26,8 +27,10 @@ class Command(BaseCommand):
 
     @transaction.atomic
     def handle(self, **options):  # noqa: ARG002
-        # Who may view articles may listen to what happens to them, too.
-        permissions = Permission.objects.filter(content_type__app_label="newsroom")
+        # Who may view articles may listen to what happens to them, too. And both may read the log.
+        permissions = Permission.objects.filter(
+            Q(content_type__app_label="newsroom") | Q(codename="view_accessevent")
+        )
         for first_name, last_name in PEOPLE:
             person, _ = get_user_model().objects.get_or_create(
                 username=first_name, defaults={"first_name": first_name, "last_name": last_name}

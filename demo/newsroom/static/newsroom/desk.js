@@ -4,11 +4,6 @@
 
 const clock = { hour: "2-digit", minute: "2-digit" };
 
-// The site renders UTC; a demo on one's own machine should agree with the clock on the wall.
-for (const time of document.querySelectorAll(".pusherable-activity-time")) {
-  time.textContent = new Date(time.dateTime).toLocaleString("en-GB", { day: "numeric", month: "short", ...clock });
-}
-
 document.addEventListener("pusherable:event", ({ target, detail: { event, data } }) => {
   const area = document.querySelector("[data-notices]");
   if (data.user === area.dataset.me) return;
