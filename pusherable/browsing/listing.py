@@ -124,7 +124,6 @@ class QueryListing(Listing):
     """The page that a query string asks for."""
 
     def __init__(self, query: QueryDict, fixed: Mapping[str, str]) -> None:
-        self.filter_params = {name: values for name, values in query.lists() if name not in fixed}
-        self.fixed = fixed
+        self.filter_params, self.fixed = dict(query.lists()), fixed
         self.filterset = AccessEventFilter(query.dict() | dict(fixed))
         self.page = Page.of(self.filterset)
