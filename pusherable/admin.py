@@ -8,8 +8,14 @@ from django.contrib.admin.templatetags.admin_urls import add_preserved_filters
 from django.contrib.admin.utils import unquote
 from django.contrib.auth import get_permission_codename
 from django.core.exceptions import PermissionDenied
-from django.db import router, transaction
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBadRequest,
+    HttpResponseBase,
+    HttpResponseRedirect,
+)
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
@@ -20,14 +26,13 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
-from pusherable.browsing import details
+from pusherable.browsing import actions, details, export
 from pusherable.browsing.changelist import AccessEventChangeList
 from pusherable.browsing.links import add_links
 from pusherable.conf import conf
-from pusherable.delivery.dispatchers import wake
-from pusherable.delivery.replay import enqueue
-from pusherable.filters import STATUS_LABELS
+from pusherable.filters import STATUS_LABELS, AccessEventFilter
 from pusherable.models import AccessEvent, Action
+from pusherable.reading import record_export, record_opening, record_search
 from pusherable.templatetags.pusherable_tags import pusherable_name
 
 if TYPE_CHECKING:
@@ -46,7 +51,7 @@ class AccessEventAdminMixin(Base):
     # Named, so that they are those of a proxy model too.
     change_list_template = "admin/pusherable/accessevent/change_list.html"
     change_form_template = "admin/pusherable/accessevent/change_form.html"
-    actions = None
+    actions = (actions.export_csv, actions.export_jsonl, actions.send_again)
     list_display = ("time", "user", "what", "object", "address", "delivery_status")
     list_display_links = ("time",)
     list_per_page = 50
@@ -82,13 +87,46 @@ class AccessEventAdminMixin(Base):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         # The admin would say that an event is to be selected, in several forms; it is a list to read.
-        title = {"title": capfirst(self.opts.verbose_name_plural)}
-        return super().changelist_view(request, title | (extra_context or {}))
+        extra = {
+            "title": capfirst(self.opts.verbose_name_plural),
+            "may_export": self.has_export_permission(request),
+        }
+        response = super().changelist_view(request, extra | (extra_context or {}))
+        if isinstance(response, TemplateResponse) and response.context_data:
+            record_search(request, response.context_data["cl"].filterset)
+        return response
 
     def get_urls(self) -> list[URLPattern]:
-        send = self.admin_site.admin_view(require_POST(self.send_again))
-        name = f"{self.opts.app_label}_{self.opts.model_name}_send_again"
-        return [path("<path:object_id>/send-again/", send, name=name), *super().get_urls()]
+        name = f"{self.opts.app_label}_{self.opts.model_name}"
+        wrap = self.admin_site.admin_view
+        return [
+            path("export/", wrap(require_POST(self.export)), name=f"{name}_export"),
+            path(
+                "<path:object_id>/send-again/",
+                wrap(require_POST(self.send_again)),
+                name=f"{name}_send_again",
+            ),
+            *super().get_urls(),
+        ]
+
+    def export(self, request: HttpRequest) -> HttpResponseBase:
+        """All events that the filter in the address selects, as a file."""
+        if not (self.has_view_permission(request) and self.has_export_permission(request)):
+            raise PermissionDenied
+        format_ = request.POST.get("format", "")
+        if format_ not in export.FORMATS:
+            return HttpResponseBadRequest()
+        filterset = AccessEventFilter(request.GET, export.recorded_so_far(self.get_queryset(request)))
+        if not filterset.is_valid():
+            text = gettext("Nothing was exported, because a filter has a value that it does not take.")
+            self.message_user(request, text, messages.ERROR)
+            return HttpResponseRedirect(f"{self._list()}?{request.GET.urlencode()}")
+        record_export(request, filterset, format_)
+        seen = (
+            [event for event in events if self.has_view_permission(request, event)]
+            for events in export.chunks_of(filterset)
+        )
+        return export.respond(request, format_, seen)
 
     def change_view(
         self,
@@ -125,6 +163,7 @@ class AccessEventAdminMixin(Base):
             "send_url": self._url(request, event, "send_again") if may_send else None,
             **(extra_context or {}),
         }
+        record_opening(request, event)
         request.current_app = self.admin_site.name
         return TemplateResponse(request, self.change_form_template, page)
 
@@ -135,10 +174,7 @@ class AccessEventAdminMixin(Base):
             raise PermissionDenied
         if event is None:
             raise Http404
-        if event.channels and conf.broadcasts:
-            using = router.db_for_write(AccessEvent, instance=event)
-            enqueue([event], using)
-            transaction.on_commit(lambda: wake(using), using=using, robust=True)
+        if actions.resend([event]):
             self.message_user(request, gettext("The event is being sent again."), messages.SUCCESS)
         else:
             self.message_user(request, gettext("This event is not broadcast."), messages.ERROR)

@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import SuspiciousOperation, ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
@@ -10,6 +12,7 @@ from pusherable.browsing.links import add_links
 from pusherable.browsing.listing import Listing
 from pusherable.browsing.paging import Page
 from pusherable.filters import AccessEventFilter
+from pusherable.models import AccessEvent
 
 
 class AccessEventChangeList(Listing, ChangeList):
@@ -21,6 +24,8 @@ class AccessEventChangeList(Listing, ChangeList):
         # What the admin's own filters would leave behind; themes look at it.
         self.filter_specs, self.has_filters, self.has_active_filters = [], False, False
         self.filterset = AccessEventFilter(request.GET, self.root_queryset)
+        if request.method == "POST":  # an action: it is for what was selected, whatever else is sent along
+            return self.root_queryset.filter(pk__in=selected(request))
         return self.root_queryset
 
     def get_results(self, request: HttpRequest) -> None:
@@ -29,5 +34,15 @@ class AccessEventChangeList(Listing, ChangeList):
         self.result_list = self.page.events
         self.result_count = len(self.page.events)
         self.full_result_count = None
-        self.show_full_result_count = self.show_admin_actions = False
+        self.show_full_result_count = False
+        self.show_admin_actions = True
         self.can_show_all = self.multi_page = False
+
+
+def selected(request: HttpRequest) -> list[int]:
+    """The keys of the rows that were selected in the list."""
+    key = AccessEvent._meta.pk
+    try:
+        return [key.clean(value, None) for value in request.POST.getlist(ACTION_CHECKBOX_NAME)]
+    except ValidationError as error:
+        raise SuspiciousOperation("What was selected is no event.") from error
