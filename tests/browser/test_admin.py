@@ -1,5 +1,7 @@
 """The event browser as somebody uses it, under a policy that allows nothing inline."""
 
+import json
+
 import pytest
 from django.contrib import admin
 from django.urls import path
@@ -86,6 +88,35 @@ def test_a_wrong_value_opens_its_field_and_says_so(page, events):
     expect(page.get_by_label("From")).to_have_attribute("aria-invalid", "true")
     expect(page.get_by_text("Enter a date or time, such as")).to_be_visible()
     expect(page.locator("#result_list")).to_have_count(0)
+
+
+def test_taking_events_away(page, events):
+    page.goto(f"{LIST}?username=eve")
+    for label, name, size in (("CSV", "csv", 1 + 2), ("JSON Lines", "jsonl", 2)):
+        with page.expect_download() as started:
+            page.get_by_role("button", name=f"Export as {label}").click()
+        assert started.value.suggested_filename.endswith(f".{name}")
+        assert len(started.value.path().read_bytes().splitlines()) == size
+    assert AccessEvent.objects.filter(action="export").count() == 2
+
+
+def test_two_of_the_rows_by_keyboard(page, events):
+    first, changed, _last = events
+    page.goto(LIST)
+    run = page.locator("#changelist-form button[name=index]")
+    for event in (first, changed):
+        page.locator(f"[name=_selected_action][value='{event.pk}']").press("Space")
+    expect(page.get_by_text("2 of 3 selected")).to_be_visible()
+    page.get_by_label("Action:").last.select_option(label="Export as JSON Lines")
+    with page.expect_download() as started:
+        run.press("Enter")
+    lines = started.value.path().read_text().splitlines()
+    assert [json.loads(line)["id"] for line in lines] == [changed.pk, first.pk]
+
+    page.get_by_label("Action:").last.select_option(label="Send again")
+    run.press("Enter")
+    expect(page.locator(".messagelist")).to_contain_text("1 event is being sent again.")
+    expect(page.locator(".messagelist")).to_contain_text("1 event is not broadcast.")
 
 
 def test_a_narrow_screen_shows_all_of_it(page, events):
