@@ -7,6 +7,9 @@ from pusherable.admin import AccessEventAdminMixin
 from pusherable.models import AccessEvent, Delivery
 from tests.admin.pages import LIST, links, listed
 
+# unfold's actions have the signature of Django 6.0.
+pytestmark = pytest.mark.filterwarnings(r"ignore:Overriding get_action_choices\(\) without")
+
 
 @pytest.fixture(autouse=True)
 def _unfold(settings):
@@ -66,6 +69,17 @@ def test_sending_again(admin_client, record, woken, django_capture_on_commit_cal
     with django_capture_on_commit_callbacks(execute=True):
         admin_client.post(f"{LIST}{event.pk}/send-again/")
     assert Delivery.objects.get().event == event
+
+
+def test_taking_events_away(admin_client, record):
+    event = record(channels=["poll_1"])
+    page = admin_client.get(LIST, {"username": ""}).content.decode()
+    assert f'<form method="post" action="{LIST}export/' in page
+    assert '<option value="export_csv">' in page
+    assert f'name="_selected_action" value="{event.pk}"' in page
+    data = {"action": "export_csv", "index": 0, "_selected_action": [event.pk]}
+    for address, sent in ((f"{LIST}export/", {"format": "csv"}), (LIST, data)):
+        assert b"".join(admin_client.post(address, sent)).count(b"\r\n") >= 2
 
 
 @pytest.mark.parametrize("page", ["add/", "{event}/delete/"])
