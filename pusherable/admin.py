@@ -26,7 +26,8 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
-from pusherable.browsing import actions, details, export
+from pusherable.browsing import details, export
+from pusherable.browsing.actions import ACTIONS, resend
 from pusherable.browsing.changelist import AccessEventChangeList
 from pusherable.browsing.links import add_links
 from pusherable.conf import conf
@@ -51,7 +52,7 @@ class AccessEventAdminMixin(Base):
     # Named, so that they are those of a proxy model too.
     change_list_template = "admin/pusherable/accessevent/change_list.html"
     change_form_template = "admin/pusherable/accessevent/change_form.html"
-    actions = (actions.export_csv, actions.export_jsonl, actions.send_again)
+    actions = ACTIONS
     list_display = ("time", "user", "what", "object", "address", "delivery_status")
     list_display_links = ("time",)
     list_per_page = 50
@@ -100,7 +101,7 @@ class AccessEventAdminMixin(Base):
         name = f"{self.opts.app_label}_{self.opts.model_name}"
         wrap = self.admin_site.admin_view
         return [
-            path("export/", wrap(require_POST(self.export)), name=f"{name}_export"),
+            path("export/", wrap(require_POST(self.export_events)), name=f"{name}_export"),
             path(
                 "<path:object_id>/send-again/",
                 wrap(require_POST(self.send_again)),
@@ -109,7 +110,7 @@ class AccessEventAdminMixin(Base):
             *super().get_urls(),
         ]
 
-    def export(self, request: HttpRequest) -> HttpResponseBase:
+    def export_events(self, request: HttpRequest) -> HttpResponseBase:
         """All events that the filter in the address selects, as a file."""
         if not (self.has_view_permission(request) and self.has_export_permission(request)):
             raise PermissionDenied
@@ -174,7 +175,7 @@ class AccessEventAdminMixin(Base):
             raise PermissionDenied
         if event is None:
             raise Http404
-        if actions.resend([event]):
+        if resend([event]):
             self.message_user(request, gettext("The event is being sent again."), messages.SUCCESS)
         else:
             self.message_user(request, gettext("This event is not broadcast."), messages.ERROR)

@@ -1,6 +1,6 @@
 """What can be done with the events that were selected in the admin's list."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from django.contrib import admin, messages
 from django.db import router, transaction
@@ -47,6 +47,9 @@ def send_again(model_admin: ModelAdmin, request: HttpRequest, events: Events) ->
     if others := len(selected) - count:
         text = ngettext("%(count)d event is not broadcast.", "%(count)d events are not broadcast.", others)
         model_admin.message_user(request, text % {"count": others}, messages.WARNING)
+
+
+ACTIONS: Final = (export_csv, export_jsonl, send_again)
 
 
 def resend(events: list[AccessEvent]) -> int:

@@ -9,6 +9,7 @@ import json
 import pytest
 from asgiref.sync import async_to_sync
 from django.core.handlers.asgi import ASGIRequest
+from django.db import connection
 from django.test import AsyncRequestFactory, RequestFactory
 from django.utils import timezone
 from hypothesis import given
@@ -214,6 +215,19 @@ def test_what_goes_meanwhile_ends_nothing(record, monkeypatch):
     assert next(rest) == events[:3:-1]
     AccessEvent.objects.filter(pk__in=[events[4].pk, events[3].pk]).delete()
     assert [event for chunk in rest for event in chunk] == events[2::-1]
+
+
+def test_what_goes_when_it_has_been_found_ends_nothing(record):
+    events = [record() for _ in range(3)]
+
+    def prune(execute, sql, params, many, context):
+        if "snapshot" in sql:  # the statement that reads what has been found
+            with connection.cursor() as cursor:
+                cursor.cursor.execute(f"DELETE FROM pusherable_accessevent WHERE id = {events[1].pk}")
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(prune):
+        assert exported() == [events[2], events[0]]
 
 
 def test_an_empty_log(db):
