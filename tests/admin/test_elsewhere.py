@@ -43,3 +43,19 @@ def test_it_can_be_sent_from(admin_client, event, woken, django_capture_on_commi
     assert list(Delivery.objects.using("log").values_list("event_id", flat=True)) == [event.pk]
     assert not Delivery.objects.using("default").exists()
     assert list(woken) == ["log"]
+
+
+def test_it_can_be_taken_away(admin_client, event):
+    for address, data in (
+        (f"{LIST}export/?action=printed", {"format": "jsonl"}),
+        (LIST, {"action": "export_jsonl", "index": 0, "_selected_action": [event.pk]}),
+    ):
+        assert b"".join(admin_client.post(address, data)).count(b"\n") == 1
+    assert AccessEvent.objects.using("log").filter(action="export").count() == 2
+
+
+def test_several_can_be_sent_again(admin_client, event, woken, django_capture_on_commit_callbacks):
+    with django_capture_on_commit_callbacks(execute=True, using="log"):
+        admin_client.post(LIST, {"action": "send_again", "index": 0, "_selected_action": [event.pk]})
+    assert list(Delivery.objects.using("log").values_list("event_id", flat=True)) == [event.pk]
+    assert list(woken) == ["log"]
