@@ -3,11 +3,12 @@
 
 from typing import TYPE_CHECKING, Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.templatetags.admin_urls import add_preserved_filters
 from django.contrib.admin.utils import unquote
 from django.contrib.auth import get_permission_codename
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import (
     Http404,
     HttpRequest,
@@ -19,17 +20,18 @@ from django.http import (
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import escape, format_html
 from django.utils.http import urlencode
 from django.utils.text import capfirst
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_GET, require_POST
 
 from pusherable.browsing import details, export
 from pusherable.browsing.actions import ACTIONS, resend
 from pusherable.browsing.changelist import AccessEventChangeList
 from pusherable.browsing.links import add_links
+from pusherable.browsing.news import since
 from pusherable.conf import conf
 from pusherable.filters import STATUS_LABELS, AccessEventFilter
 from pusherable.models import AccessEvent, Action
@@ -61,6 +63,7 @@ class AccessEventAdminMixin(Base):
 
     class Media:
         css = {"all": ["pusherable/admin.css"]}
+        js = [forms.Script("pusherable/admin-live.js", defer=True)]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -101,6 +104,7 @@ class AccessEventAdminMixin(Base):
         name = f"{self.opts.app_label}_{self.opts.model_name}"
         wrap = self.admin_site.admin_view
         return [
+            path("news/", wrap(require_GET(self.news)), name=f"{name}_news"),
             path("export/", wrap(require_POST(self.export_events)), name=f"{name}_export"),
             path(
                 "<path:object_id>/send-again/",
@@ -128,6 +132,17 @@ class AccessEventAdminMixin(Base):
             for events in export.chunks_of(filterset)
         )
         return export.respond(request, format_, seen)
+
+    def news(self, request: HttpRequest) -> HttpResponse:
+        """How many events there are that are newer than ``known``, in words; empty if there are none."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        known = forms.IntegerField(min_value=0)
+        try:
+            text = since(self.get_queryset(request), known.clean(request.GET.get("known")))
+        except ValidationError:
+            return HttpResponseBadRequest("known must be the id of an event, or 0.")
+        return HttpResponse(escape(text))
 
     def change_view(
         self,
@@ -207,8 +222,9 @@ class AccessEventAdminMixin(Base):
         moment = event.occurred_at
         local = timezone.localtime(moment) if timezone.is_aware(moment) else moment
         return format_html(
-            '<time datetime="{}" dir="ltr">{}</time>',
+            '<time datetime="{}" dir="ltr" data-event-id="{}">{}</time>',
             local.isoformat(),
+            event.pk,
             local.replace(tzinfo=None).isoformat(" ", "seconds"),
         )
 

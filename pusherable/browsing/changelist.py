@@ -7,10 +7,13 @@ from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import SuspiciousOperation, ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.functional import cached_property
 
 from pusherable.browsing.links import add_links
 from pusherable.browsing.listing import Listing
+from pusherable.browsing.news import is_told
 from pusherable.browsing.paging import Page
+from pusherable.channels import FEED
 from pusherable.filters import AccessEventFilter
 from pusherable.models import AccessEvent
 
@@ -29,6 +32,7 @@ class AccessEventChangeList(Listing, ChangeList):
         return self.root_queryset
 
     def get_results(self, request: HttpRequest) -> None:
+        self.reader = request.user
         self.page = Page.of(self.filterset, size=self.list_per_page)
         add_links(self.page.events, self.model_admin.admin_site, request)
         self.result_list = self.page.events
@@ -37,6 +41,12 @@ class AccessEventChangeList(Listing, ChangeList):
         self.show_full_result_count = False
         self.show_admin_actions = True
         self.can_show_all = self.multi_page = False
+
+    @cached_property
+    def channel(self) -> str:
+        """Where the page hears of new events; empty if it is not to, or if they would not be at its top."""
+        is_all = self.filterset.is_valid() and not self.filterset.given
+        return FEED if is_all and is_told(self.reader) else ""
 
 
 def selected(request: HttpRequest) -> list[int]:
