@@ -287,6 +287,16 @@ def test_time_for_machines_and_people(settings):
     assert "Nov. 22, 2026, 3:30 p.m." in text
 
 
+def test_a_time_without_a_zone_has_that_of_the_site(settings):
+    """A browser elsewhere would take it to be its own."""
+    settings.USE_TZ, settings.TIME_ZONE = False, "Asia/Kolkata"
+    event = AccessEvent(pk=1, occurred_at=datetime(2026, 11, 22, 15, 30), action="view")  # noqa: DTZ001
+    [attributes] = [
+        attributes for tag, attributes in Parser(template_of_one(event)).elements if tag == "time"
+    ]
+    assert datetime.fromisoformat(attributes["datetime"]) == WHEN
+
+
 def test_numbers_are_not_localized(settings):
     settings.USE_THOUSAND_SEPARATOR = True
     event = record(id=1_234_567)
