@@ -63,13 +63,14 @@ def test_new_events_wait_behind_their_number(page, poll, ada, server, there_are_
     assert page.page_errors() == []
 
 
-def test_who_may_no_longer_see_it_is_not_told(page, poll, admin_user, server):
+@pytest.mark.parametrize(("lost", "status"), [("is_superuser", 403), ("is_active", 302)])
+def test_who_may_no_longer_see_it_is_not_told(page, poll, admin_user, server, lost, status):
     with page.expect_response("**/news/*"):
         page.goto(LIST)
-    admin_user.is_superuser = False
+    setattr(admin_user, lost, False)
     admin_user.save()
     with page.expect_response("**/news/*") as response:
         record_access(poll, "view")
-    assert response.value.status == 403
+    assert response.value.status == status
     page.wait_for_function("name => !Pusher.instances[0].channel(name)", arg=FEED)
     expect(page.locator("button.pusherable-news")).to_be_hidden()

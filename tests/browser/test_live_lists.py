@@ -99,12 +99,16 @@ def test_a_message_is_only_a_hint(opened, poll, ada):
     live.settle()
     assert live.page.evaluate("said") == ["New events: 1"]
 
-    # Again, as a replay, and of one that is too old to be shown.
+    # Again, as a replay, and what is no id at all.
     send(event.pk, event.pk)
     send(event.pk, replayed=True)
     send("forged", None)
     live.settle()
     assert len(live.asked) == 2
+    for _ in range(2):  # of one that is not shown
+        send(event.pk + 1_000)
+        live.settle()
+    assert len(live.asked) == 3
     assert live.page.page_errors() == []
 
 
