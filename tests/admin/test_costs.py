@@ -43,6 +43,14 @@ def test_the_first_page_takes_three_queries(admin_client, record, poll, django_a
         admin_client.get(LIST)
 
 
+def test_a_search_is_one_insert_more(admin_client, record, poll, django_assert_num_queries):
+    for _ in range(60):
+        record(object_pk=str(poll.pk), username="ada")
+    with django_assert_num_queries(3 + 2 + 1) as captured:
+        admin_client.get(LIST, {"username": "ada"})
+    assert sum(query["sql"].startswith("INSERT") for query in captured) == 1
+
+
 def test_the_number_of_models_does_not_matter(admin_client, record, poll):
     with CaptureQueriesContext(connection) as one:
         record(object_pk=str(poll.pk))
