@@ -29,7 +29,7 @@ FILL = """
            CASE WHEN n <= 60 THEN 'imported' WHEN n % 10 < 6 THEN 'view' WHEN n % 10 < 8 THEN 'update' ELSE 'updated' END,
            CASE WHEN thing % 2 = 0 THEN 'benchmarks.article' ELSE 'clinic.patient' END,
            CAST(thing AS text), 'Harbour bridge ' || thing || ' to close', CAST(person AS text), 'editor' || person,
-           '10.0.' || person / 250 || '.' || person % 250, md5(CAST(n AS text)),
+           '10.0.' || (person / 250) || '.' || (person % 250), md5(CAST(n AS text)),
            {json}('{{"method": "GET", "path": "/blog/' || thing || '/", "user_agent": "Mozilla/5.0 (X11; '
                || 'Linux x86_64) Gecko/20100101 Firefox/140.0"}}'),
            {json}('{{"id": ' || thing || ', "title": "Harbour bridge to close", "body": "{body}"}}'),
