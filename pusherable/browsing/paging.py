@@ -200,6 +200,18 @@ def newest(filterset: AccessEventFilter, size: int, without: tuple[str, ...] = L
     return way.found(way.rows(None, None)).defer(*without)[:size]
 
 
+def window_of(filterset: AccessEventFilter, *columns: str) -> tuple[list[Any], bool]:
+    """These columns of the newest events, a window of them at most, and whether there may be more.
+
+    It does not matter which page the filter is at. The filter has to be valid.
+    """
+    way = Way.of(filterset)
+    rows = way.rows(None, None)
+    events = list(way.found(rows).values_list(*columns)[: WINDOW + 1])
+    is_more = last_of_window(rows) is not None if way.rest else len(events) > WINDOW
+    return events[:WINDOW], is_more
+
+
 def last_of_window(rows: QuerySet[Any]) -> int | None:
     """The id of the last row that is looked at, or None if there are not so many."""
     return next(iter(rows.values_list("pk", flat=True)[WINDOW - 1 : WINDOW]), None)

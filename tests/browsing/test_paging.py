@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from pusherable.browsing import paging
-from pusherable.browsing.paging import Page
+from pusherable.browsing.paging import Page, window_of
 from pusherable.filters import AccessEventFilter
 from pusherable.models import AccessEvent, Delivery
 
@@ -40,6 +40,14 @@ def page(size=10, **data):
     filterset = AccessEventFilter(data)
     assert not filterset.errors
     return Page.of(filterset, size=size)
+
+
+def in_window(**data):
+    """The ids of the window, and whether there may be more."""
+    filterset = AccessEventFilter(data)
+    assert not filterset.errors
+    events, is_more = window_of(filterset, "pk")
+    return [pk for (pk,) in events], is_more
 
 
 def pages(size=10, **data):
@@ -180,6 +188,19 @@ def test_what_is_in_the_queue_is_found_however_old_it_is(window, status):
     assert page(status=status, size=3, after_id=events[0].pk).events == events[1:4][::-1]
 
 
+@pytest.mark.parametrize("data", [{"remote_addr": "::1"}, {"status": "pending"}, {"within": "P99Y"}], ids=str)
+def test_a_window_has_what_the_pages_have(window, data):
+    events = log(30, remote_addr=lambda number: "::1" if number % 3 else "", channels=["post_1"])
+    Delivery.objects.bulk_create(Delivery.of(event) for event in events[:7])
+    listed = [event.pk for one in pages(**data) for event in one.events]
+    assert in_window(**data) == (listed, False)
+    window(20)
+    assert in_window(**data, before_id=5) == (
+        listed[:14] if "remote_addr" in data else listed[:20],
+        len(listed) > 7,
+    )
+
+
 # What is read
 
 VALUES = {
@@ -234,6 +255,7 @@ def test_no_combination_reads_more_than_a_window(window):
         for data in questions():
             with CaptureQueriesContext(connection) as queries:
                 page(**data, before_id=page(**data).older or "")
+                in_window(**data)
             for query in queries:
                 cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {query['sql']}")
                 (plan,) = cursor.fetchone()
