@@ -30,6 +30,7 @@ from django.views.decorators.http import require_GET, require_POST
 from pusherable.browsing import details, export
 from pusherable.browsing.actions import ACTIONS, resend
 from pusherable.browsing.changelist import AccessEventChangeList
+from pusherable.browsing.charts import Charts
 from pusherable.browsing.links import add_links
 from pusherable.browsing.news import since
 from pusherable.conf import conf
@@ -62,8 +63,11 @@ class AccessEventAdminMixin(Base):
     ordering = ()
 
     class Media:
-        css = {"all": ["pusherable/admin.css"]}
-        js = [forms.Script("pusherable/admin-live.js", defer=True)]
+        css = {"all": ["pusherable/admin.css", "pusherable/charts.css"]}
+        js = [
+            forms.Script("pusherable/admin.js", defer=True),
+            forms.Script("pusherable/admin-live.js", defer=True),
+        ]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -104,6 +108,7 @@ class AccessEventAdminMixin(Base):
         name = f"{self.opts.app_label}_{self.opts.model_name}"
         wrap = self.admin_site.admin_view
         return [
+            path("charts/", wrap(require_GET(self.charts)), name=f"{name}_charts"),
             path("news/", wrap(require_GET(self.news)), name=f"{name}_news"),
             path("export/", wrap(require_POST(self.export_events)), name=f"{name}_export"),
             path(
@@ -113,6 +118,24 @@ class AccessEventAdminMixin(Base):
             ),
             *super().get_urls(),
         ]
+
+    def charts(self, request: HttpRequest) -> HttpResponse:
+        """Charts of the events that the filter selects: a part of the list's page, or a page of their own."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        filterset = AccessEventFilter(request.GET, self.get_queryset(request))
+        page: dict[str, Any] = {"charts": Charts(filterset, self._list()) if filterset.is_valid() else None}
+        request.current_app = self.admin_site.name
+        if request.headers.get("X-Requested-With") == "XMLHttpRequest":
+            return TemplateResponse(request, "admin/pusherable/accessevent/charts.html", page)
+        page |= {
+            **self.admin_site.each_context(request),
+            "title": gettext("Charts of access events"),
+            "opts": self.opts,
+            "media": self.media,
+            "list_url": f"{self._list()}?{request.GET.urlencode()}",
+        }
+        return TemplateResponse(request, "admin/pusherable/accessevent/charts_page.html", page)
 
     def export_events(self, request: HttpRequest) -> HttpResponseBase:
         """All events that the filter in the address selects, as a file."""

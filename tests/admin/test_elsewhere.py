@@ -59,3 +59,9 @@ def test_several_can_be_sent_again(admin_client, event, woken, django_capture_on
         admin_client.post(LIST, {"action": "send_again", "index": 0, "_selected_action": [event.pk]})
     assert list(Delivery.objects.using("log").values_list("event_id", flat=True)) == [event.pk]
     assert list(woken) == ["log"]
+
+
+def test_its_charts_are_of_it(admin_client, event):
+    content = admin_client.get(f"{LIST}charts/").content.decode()
+    assert ": one event." in content
+    assert "printed" in content

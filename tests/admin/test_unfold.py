@@ -51,6 +51,17 @@ def test_from_page_to_page(admin_client, record):
     assert oldest == events[9::-1]
 
 
+def test_the_charts(admin_client, record):
+    record(username="ada")
+    _events, response = listed(admin_client)
+    assert '<pusherable-fragment data-url="charts/?"' in response.content.decode()
+    for name in ("pusherable/admin.js", "pusherable/charts.css"):
+        assert name in response.content.decode()
+    response = admin_client.get(f"{LIST}charts/")
+    assert is_unfold(response)
+    assert links(response)["ada"] == f"{LIST}?username=ada"
+
+
 def test_the_page_of_an_event(admin_client, record):
     before = record()
     event = record(action="updated", changes={"question": ["What's down?", "What's up?"]})
