@@ -36,6 +36,10 @@ def test_new_events_wait_behind_their_number(page, poll, ada, server, there_are_
     wait_until_subscribed(page, FEED)
     page.clock.run_for(2_000)
     page.evaluate("window.stays = document.querySelector('#changelist')")
+    if there_are_some:
+        page.locator("input.action-select").nth(1).check()
+    where = "() => document.querySelector('#changelist-form').lastElementChild.getBoundingClientRect().top"
+    top = page.evaluate(where)
     button = page.locator("button.pusherable-news")
     expect(button).to_be_hidden()
 
@@ -44,6 +48,7 @@ def test_new_events_wait_behind_their_number(page, poll, ada, server, there_are_
     new.append(AccessEvent.objects.create(action="left", object_type="testapp.poll", username="ada"))
     expect(button).to_have_text("3 new events")
     expect(page.get_by_role("status")).to_have_text("3 new events")
+    assert page.evaluate(where) == top
     assert len(asked) <= 3
     button.focus()
     page.keyboard.press("Enter")
@@ -57,6 +62,9 @@ def test_new_events_wait_behind_their_number(page, poll, ada, server, there_are_
     assert shown == [str(event.pk) for event in [*old, *new][::-1][:50]]
     expect(rows.first.get_by_role("link").first).to_be_focused()
     assert page.evaluate("stays.isConnected")
+    if there_are_some:
+        expect(page.locator("input.action-select").nth(4)).to_be_checked()
+        expect(page.locator(".action-counter")).to_have_text("1 of 50 selected")
     record_access(poll, "view", user=ada)
     page.clock.run_for(2_000)
     expect(button).to_have_text("1 new event")
