@@ -32,7 +32,8 @@ from pusherable.browsing.actions import ACTIONS, resend
 from pusherable.browsing.changelist import AccessEventChangeList
 from pusherable.browsing.charts import Charts
 from pusherable.browsing.links import add_links
-from pusherable.browsing.news import since
+from pusherable.browsing.news import news
+from pusherable.browsing.paging import WINDOW
 from pusherable.conf import conf
 from pusherable.filters import STATUS_LABELS, AccessEventFilter
 from pusherable.models import AccessEvent, Action
@@ -157,14 +158,16 @@ class AccessEventAdminMixin(Base):
         return export.respond(request, format_, seen)
 
     def news(self, request: HttpRequest) -> HttpResponse:
-        """How many events there are that are newer than ``known``, in words; empty if there are none."""
+        """How many more events there are now from the id ``first`` on than were ``shown``; empty if none."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        known = forms.IntegerField(min_value=0)
+        number = forms.IntegerField(min_value=0)
+        shown = forms.IntegerField(min_value=0, max_value=WINDOW)
         try:
-            text = since(self.get_queryset(request), known.clean(request.GET.get("known")))
+            first = number.clean(request.GET.get("first"))
+            text = news(self.get_queryset(request), first, shown.clean(request.GET.get("shown")))
         except ValidationError:
-            return HttpResponseBadRequest("known must be the id of an event, or 0.")
+            return HttpResponseBadRequest("first is the id of an event or 0, and shown a number of events.")
         return HttpResponse(escape(text))
 
     def change_view(

@@ -23,10 +23,14 @@ def is_told(user: Any) -> bool:
     return conf.has_credentials and FEED in permitted(user, [FEED])
 
 
-def since(events: Events, known: int) -> str:
-    """How many of these events are newer than the one with this id, as a sentence; empty if none is."""
-    ids = events.filter(pk__gt=known).order_by("pk").values_list("pk", flat=True)
-    count = len(ids[: MOST + 1])
+def news(events: Events, first: int, shown: int) -> str:
+    """How many of these events there are from the id `first` on beyond so many, as a sentence; empty if none.
+
+    Not those after the newest that is shown: an event whose transaction took longer has a lower id.
+    """
+    ids = events.filter(pk__gte=first).order_by("pk").values_list("pk", flat=True)
+    count = len(ids[: shown + MOST + 1]) - shown
     if count > MOST:
         return gettext("More than %(count)s new events") % {"count": MOST}
-    return ngettext("%(count)s new event", "%(count)s new events", count) % {"count": count} if count else ""
+    text = ngettext("%(count)s new event", "%(count)s new events", count) % {"count": count}
+    return text if count > 0 else ""

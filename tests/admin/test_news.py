@@ -52,20 +52,16 @@ def element(client, **data):
     return news
 
 
-def told(client, known):
-    response = client.get(NEWS, {"known": known})
-    assert response.status_code == 200
-    return response.text
-
-
 # Where
 
 
 def test_the_list_of_all_events_hears_of_new_ones(staff, record):
     client = staff("view")
-    assert element(client) == {"data-channel": FEED, "data-url": "news/", "data-known": "0"}
-    events = [record(id=999 + number) for number in range(60)]
-    assert element(client)["data-known"] == str(events[-1].pk) == "1058"
+    found = {"data-channel": FEED, "data-url": "news/", "data-first": "0", "data-shown": "0"}
+    assert element(client) == found
+    for number in range(60):
+        record(id=999 + number)
+    assert element(client) == found | {"data-first": "1009", "data-shown": "50"}
     assert element(client, username="", before_id="") is not None
 
 
@@ -99,40 +95,74 @@ def test_each_row_names_its_event(admin_client, record, settings):
 # How many
 
 
-def test_how_many_there_are(staff, record, django_assert_num_queries):
+def test_how_many_there_are(staff, record):
     client = staff("view")
-    events = [record() for _ in range(101)]
-    known = [event.pk for event in reversed(events)]
-    assert [told(client, known[count]) for count in (0, 1, 3, 99, 100)] == [
+    events = [record() for _ in range(160)]
+    told = [
+        client.get(NEWS, {"first": events[0].pk, "shown": shown}).text
+        for shown in (160, 159, 157, 61, 60, 50, 161)
+    ]
+    assert told == [
         "",
         "1 new event",
         "3 new events",
         "99 new events",
         "More than 99 new events",
+        "More than 99 new events",
+        "",  # one has been pruned
     ]
-    assert told(client, 10**30) == ""
+    assert client.get(NEWS, {"first": 10**30, "shown": 0}).text == ""
+
+
+def test_those_that_a_page_does_not_show(staff, record):
+    """Whatever their ids: an event whose transaction took longer has a lower one."""
+    client = staff("view")
+    events = [record(id=1_000 + 2 * number) for number in range(60)]
+    page = element(client)
+    asked = {"first": page["data-first"], "shown": page["data-shown"]}
+    assert client.get(NEWS, asked).text == ""
+    record(id=1_001)  # on a later page
+    assert client.get(NEWS, asked).text == ""
+    record(id=events[-1].pk - 1)
+    assert client.get(NEWS, asked).text == "1 new event"
+    record()
+    assert client.get(NEWS, asked).text == "2 new events"
+
+
+def test_one_query_for_no_more_than_it_needs(staff, record, django_assert_num_queries):
+    client = staff("view")
+    record()
     with django_assert_num_queries(1 + 4) as captured:  # session, user, and the user's permissions
-        assert told(client, 0) == "More than 99 new events"
+        client.get(NEWS, {"first": 0, "shown": 50})
     sql = captured.captured_queries[-1]["sql"]
     assert "COUNT(" not in sql
-    assert "LIMIT 100" in sql
+    assert "LIMIT 150" in sql
 
 
 def test_only_those_that_the_reader_may_see(settings, staff, record):
     settings.ROOT_URLCONF = (path("admin/", narrow.urls),)
     record(), record(object_type="testapp.page"), record()
-    assert told(staff("view"), 0) == "2 new events"
+    assert staff("view").get(NEWS, {"first": 0, "shown": 0}).text == "2 new events"
 
 
-@pytest.mark.parametrize("known", ["", "x", "-1", "1.5", None])
-def test_what_is_no_id(admin_client, known):
-    data = {} if known is None else {"known": known}
-    assert admin_client.get(NEWS, data).status_code == 400
+@pytest.mark.parametrize("wrong", ["", "x", "-1", "1.5", None])
+@pytest.mark.parametrize("name", ["first", "shown"])
+def test_what_is_no_number(admin_client, name, wrong):
+    data = {"first": "0", "shown": "50"} | {name: wrong}
+    assert (
+        admin_client.get(NEWS, {key: text for key, text in data.items() if text is not None}).status_code
+        == 400
+    )
+
+
+def test_nobody_shows_so_many(admin_client):
+    assert admin_client.get(NEWS, {"first": 0, "shown": 10**6}).status_code == 400
 
 
 def test_who_may_ask(client, staff, record):
-    assert client.get(NEWS, {"known": 0}).status_code == 302
-    assert staff("export").get(NEWS, {"known": 0}).status_code == 403
+    asked = {"first": 0, "shown": 0}
+    assert client.get(NEWS, asked).status_code == 302
+    assert staff("export").get(NEWS, asked).status_code == 403
     other = staff("view", username="reader")
-    assert other.post(NEWS, {"known": 0}).status_code == 405
-    assert "no-store" in other.get(NEWS, {"known": 0})["Cache-Control"]
+    assert other.post(NEWS, asked).status_code == 405
+    assert "no-store" in other.get(NEWS, asked)["Cache-Control"]

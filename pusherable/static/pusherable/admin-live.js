@@ -2,7 +2,7 @@
  * "3 new events" above the event browser's list, and a click puts them there. As in activity.js, a message only says
  * that something has happened, and the site is asked what it was.
  *
- *     <pusherable-news data-channel="..." data-url="news/" data-known="1042">
+ *     <pusherable-news data-channel="..." data-url="news/" data-first="993" data-shown="50">
  *         a live region, a button, and the list </pusherable-news>
  */
 customElements.whenDefined("pusherable-activity").then((PusherableActivity) => {
@@ -15,7 +15,8 @@ customElements.whenDefined("pusherable-activity").then((PusherableActivity) => {
         }
 
         get address() {
-            return `${this.dataset.url}?known=${this.dataset.known}`;
+            const { url, first, shown } = this.dataset;
+            return `${url}?${new URLSearchParams({ first, shown })}`;
         }
 
         get #button() {
@@ -23,7 +24,7 @@ customElements.whenDefined("pusherable-activity").then((PusherableActivity) => {
         }
 
         mayBeNews(/** @type {number} */ id) {
-            return id > Number(this.dataset.known);
+            return id >= Number(this.dataset.first) && !this.#events().includes(id);
         }
 
         show(/** @type {Document} */ page) {
@@ -48,13 +49,18 @@ customElements.whenDefined("pusherable-activity").then((PusherableActivity) => {
                 return;
             }
             const chosen = this.#boxes().filter(({ checked }) => checked).map(({ value }) => value);
-            const known = Number(this.dataset.known);
+            const known = this.#events();
             const pages = document.querySelector("nav.pusherable-pages");
             pages?.replaceWith(page.querySelector("nav.pusherable-pages"));
-            this.dataset.known = sent.dataset.known;
+            Object.assign(this.dataset, sent.dataset);
             this.replaceChildren(...sent.childNodes);
             this.#choose(chosen);
             this.#mark(known);
+        }
+
+        /** The ids of the events that are shown. */
+        #events() {
+            return [...this.querySelectorAll("[data-event-id]")].map(({ dataset }) => Number(dataset.eventId));
         }
 
         #boxes() {
@@ -71,9 +77,9 @@ customElements.whenDefined("pusherable-activity").then((PusherableActivity) => {
         }
 
         /** The focus goes on where the news begin; the button that had it is gone. */
-        #mark(/** @type {number} */ known) {
+        #mark(/** @type {number[]} */ known) {
             this.querySelectorAll("[data-event-id]").forEach((time) => {
-                time.closest("tr")?.classList.toggle("pusherable-new", Number(time.dataset.eventId) > known);
+                time.closest("tr")?.classList.toggle("pusherable-new", !known.includes(Number(time.dataset.eventId)));
             });
             this.querySelector(".pusherable-new a")?.focus();
         }
