@@ -21,7 +21,7 @@ django.setup()
 
 from newsroom.models import Article  # noqa: E402
 
-from pusherable.channels import channel_name  # noqa: E402
+from pusherable.channels import FEED, channel_name  # noqa: E402
 from pusherable.models import AccessEvent  # noqa: E402
 
 EXPECTED = [
@@ -105,7 +105,7 @@ class Page:
             self.messages[data["event_id"]] = (event, channel, data["user"])
 
     def hears(self, event):
-        return any(event.pk > self.joined[channel] for channel in event.channels)
+        return any(event.pk > self.joined[channel] for channel in channels_of(event))
 
 
 async def visit(mira, jonas, page):
@@ -138,6 +138,11 @@ async def receive(page, seconds):
     return log
 
 
+def channels_of(event):
+    """Those of its object; the feed has no more than its id."""
+    return [channel for channel in event.channels if channel != FEED]
+
+
 def show(log, page):
     """Print the table, and return the events whose message is missing or another's."""
     line = "{:>4}  {:<8}  {:<19}  {:<6}  {}".format
@@ -145,14 +150,15 @@ def show(log, page):
     print(line("-" * 4, "-" * 8, "-" * 19, "-" * 6, "-" * 37))
     missing = []
     for event in log:
-        if not event.channels:
+        channels = channels_of(event)
+        if not channels:
             received = "not broadcast"
         elif not page.hears(event):
             received = "before anybody could listen"
-        elif page.messages.get(event.pk) == (event.action, *event.channels, event.username):
+        elif page.messages.get(event.pk) == (event.action, *channels, event.username):
             received = "{} on {}, by {}".format(*page.messages[event.pk])
         else:
-            received = f"MISSING on {event.channels[0]}"
+            received = f"MISSING on {channels[0]}"
             missing.append(event)
         target = f"{event.object_type} {event.object_pk}"
         print(line(event.pk, event.action, target, event.username, received))

@@ -76,6 +76,7 @@ PUSHER_HOST = "127.0.0.1"
 PUSHER_PORT = int(os.environ.get("DEMO_PUSHER_PORT", "6001"))
 PUSHER_SSL = False
 PUSHERABLE_CHANNELS = "private"
+PUSHERABLE_FEED = True
 
 # What the pages need, and nothing unsafe. Django 6 brings the middleware; on Django 5.2 there is no policy.
 if django.VERSION >= (6,):

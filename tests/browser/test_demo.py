@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from demo import run
+from pusherable.channels import FEED
 from tests.browser import urls
 from tests.browser.live import wait_until_subscribed
 from tests.browser.policy import HEADER
@@ -72,6 +73,15 @@ def test_two_people_at_one_article(sign_in):
     jonas.get_by_role("button", name="Save").click()
     expect(mira.get_by_text("Jonas has saved this article. Changed: headline.")).to_be_visible()
     expect(mira.get_by_text("Jonas has changed this since you opened it.")).to_be_visible()
+
+
+def test_what_happens_is_on_the_desk_at_once(sign_in):
+    mira, jonas = sign_in("Mira"), sign_in("Jonas")
+    wait_until_subscribed(mira, FEED)
+    jonas.goto("/articles/3/edit/")
+    newest = mira.locator(".pusherable-activity-item").first
+    expect(newest).to_contain_text("Jonas began to edit")
+    expect(newest.locator("time")).to_have_text("now")
 
 
 def test_every_page_under_the_policy(sign_in, script_source):
