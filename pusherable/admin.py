@@ -37,7 +37,7 @@ from pusherable.browsing.paging import WINDOW
 from pusherable.conf import conf
 from pusherable.filters import STATUS_LABELS, AccessEventFilter
 from pusherable.models import AccessEvent, Action
-from pusherable.reading import record_export, record_opening, record_search
+from pusherable.reading import record_charts, record_export, record_opening, record_search
 from pusherable.templatetags.pusherable_tags import pusherable_name
 
 if TYPE_CHECKING:
@@ -125,6 +125,7 @@ class AccessEventAdminMixin(Base):
         if not self.has_view_permission(request):
             raise PermissionDenied
         filterset = AccessEventFilter(request.GET, self.get_queryset(request))
+        record_charts(request, filterset)
         page: dict[str, Any] = {"charts": Charts(filterset, self._list()) if filterset.is_valid() else None}
         request.current_app = self.admin_site.name
         if request.headers.get("X-Requested-With") == "XMLHttpRequest":

@@ -404,12 +404,11 @@ def test_what_is_listed_does_not_matter(admin_client, log, django_assert_num_que
 # Reading is an access, too
 
 
-def test_a_search_is_recorded_and_turning_its_pages_is_not(reader, log, settings):
+def test_a_search_is_recorded(reader, log, settings):
     settings.PUSHERABLE_RECORD_READING = True
     log(60)
-    get(reader)
+    get(reader, links(get(reader))["Older"])
     response = get(reader, username="ada")
-    get(reader, links(response)["Older"])
     [event] = AccessEvent.objects.filter(object_type="pusherable.accessevent")
     assert (event.action, event.username) == ("search", "reader")
     assert event.pk not in shown(response)

@@ -126,7 +126,9 @@ def test_it_costs_three_queries_at_most(fetch, record, django_assert_num_queries
         record(username="ada")
     with django_assert_num_queries(1 + 2):  # session and user
         fetch()
-    with django_assert_num_queries(3 + 2):
+    with django_assert_num_queries(3 + 2 + 2):  # whether the search was recorded with the list; it was not
+        fetch(username="ada", within="P9Y", q="x")
+    with django_assert_num_queries(3 + 2 + 1):
         fetch(username="ada", within="P9Y", q="x")
 
 

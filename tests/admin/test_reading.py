@@ -2,8 +2,10 @@
 
 import pytest
 from django.db import DatabaseError
+from freezegun import freeze_time
 
 from pusherable.models import AccessEvent
+from tests.admin.conftest import NOON
 from tests.admin.pages import LIST, links, listed
 
 pytestmark = pytest.mark.django_db
@@ -27,16 +29,48 @@ def test_looking_at_the_list_is_no_search(staff, record):
     assert readings() == []
 
 
-def test_searching_is_recorded_once_and_not_for_each_page(staff, record):
-    for _ in range(101):
+def test_each_page_of_a_search_is_recorded(staff, record):
+    for _ in range(51):
         record(username="ada")
     client = staff("view")
     _events, response = listed(client, username="ada")
-    _events, response = listed(client, links(response)["Older"])
-    _events, response = listed(client, links(response)["Older"])
-    listed(client, links(response)["Newer"])
-    assert readings() == [("staff", "search", "")]
-    assert AccessEvent.objects.newest()[0].context["query"] == {"username": "ada"}
+    listed(client, links(response)["Older"])
+    assert readings() == [("staff", "search", "")] * 2
+    older, first = (event.context["query"] for event in AccessEvent.objects.newest()[:2])
+    assert first == {"username": "ada"}
+    assert older.keys() == {"username", "before_id"}
+
+
+def test_the_charts_of_a_list_are_part_of_its_search(staff, record):
+    record(username="ada")
+    client = staff("view")
+    with freeze_time(NOON) as clock:
+        listed(client, username="ada", before_id="2000")
+        clock.tick(540)
+        client.get(f"{LIST}charts/", {"username": "ada"})
+        client.get(f"{LIST}charts/")
+        assert readings() == [("staff", "search", "")]
+
+
+@pytest.mark.parametrize(
+    ("searched", "seconds", "asked"),
+    [
+        ({}, 0, {"username": "ada"}),
+        ({"username": "eve"}, 0, {"username": "ada"}),
+        ({"q": "a"}, 601, {"q": "a"}),
+    ],
+    ids=str,
+)
+def test_charts_alone_are_a_search(staff, record, searched, seconds, asked):
+    record(username="ada")
+    client = staff("view")
+    with freeze_time(NOON) as clock:
+        listed(client, **searched)
+        before = len(readings())
+        clock.tick(seconds)
+        client.get(f"{LIST}charts/", asked)
+    assert len(readings()) == before + 1
+    assert AccessEvent.objects.newest()[0].context["query"] == asked
 
 
 def test_a_search_does_not_find_itself(staff):
