@@ -10,8 +10,8 @@ BIN = $(VENV)/bin
 demo:
 	$(PYTHON) demo/run.py $(ARGS)
 
-## The whole suite, on SQLite and on a real PostgreSQL; the browser tests too where Chromium is installed.
-## The two run side by side, because they wait more than they work; each prints when it has ended.
+## The whole suite on SQLite, with the browser tests where Chromium is installed; and all that has to do with the
+## database on a real PostgreSQL. The two run side by side, because they wait a lot; each prints when it has ended.
 test: $(VENV)/.ready .build/node_modules/.ready
 	$(MAKE) --jobs=2 --keep-going --output-sync=target test-sqlite test-postgres
 
@@ -19,13 +19,16 @@ test-sqlite: $(VENV)/.ready .build/node_modules/.ready
 	COVERAGE_FILE=.coverage.sqlite $(BIN)/python -m pytest $(ARGS)
 
 test-postgres: $(VENV)/.ready .build/node_modules/.ready
-	PUSHERABLE_TEST_DATABASE=postgres COVERAGE_FILE=.coverage.postgres $(BIN)/python -m pytest $(ARGS)
+	PUSHERABLE_TEST_DATABASE=postgres COVERAGE_FILE=.coverage.postgres $(BIN)/python -m pytest \
+		--ignore tests/browser --ignore tests/server $(ARGS)
 
-## What recording costs a request, how fast a backlog is worked off, and how fast old events go.
+## What recording costs a request, how fast a backlog is worked off, how fast old events go, and what reading takes.
 bench: $(VENV)/.ready
 	$(BIN)/python -m benchmarks.request_cost
 	$(BIN)/python -m benchmarks.drain
 	$(BIN)/python -m benchmarks.prune
+	$(BIN)/python -m benchmarks.browsing
+	$(BIN)/python -m benchmarks.export
 
 ## Style and types.
 lint: $(VENV)/.ready

@@ -4,6 +4,7 @@ In light and dark, wide and as narrow as a phone, from left to right and from ri
 """
 
 import pytest
+from django import VERSION
 from django.utils import timezone
 from django.utils.translation import get_language
 
@@ -12,7 +13,10 @@ from tests.browser.conftest import AXE
 from tests.browser.test_admin import LIST
 
 LEVELS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
-LOOKS = [("light", 1280, "en"), ("dark", 1280, "ar"), ("light", 320, "ar"), ("dark", 320, "en")]
+#: Each of the schemes, widths and directions, if not each with each.
+LOOKS = [("light", 320, "ar"), ("dark", 1280, "en")]
+#: What Django's own pages had against the rules before 6.0, in spite of all that is ours.
+OLD = VERSION < (6, 0)
 
 
 @pytest.fixture(params=LOOKS, ids=lambda look: "-".join(map(str, look)))
@@ -52,7 +56,8 @@ def event(poll, ada):
 def violations(page):
     """What is wrong, as (rule, elements)."""
     assert page.locator("html").get_attribute("dir") == {"ar": "rtl", "en": "ltr"}[get_language()]
-    result = page.evaluate("levels => axe.run({ runOnly: levels })", LEVELS)
+    context = {"include": [["html"]], "exclude": [[".breadcrumbs"]] if OLD else []}
+    result = page.evaluate("([context, levels]) => axe.run(context, { runOnly: levels })", [context, LEVELS])
     assert result["passes"]
     return [(found["id"], [node["html"] for node in found["nodes"]]) for found in result["violations"]]
 
@@ -65,6 +70,8 @@ def fits(page):
 def test_the_list(page, event):
     page.goto(LIST)
     page.locator(".pusherable-filter summary").click()
+    page.locator(".pusherable-charts").scroll_into_view_if_needed()
+    page.locator(".pusherable-chart summary").click()
     assert violations(page) == []
     assert fits(page)
 
@@ -75,6 +82,8 @@ def test_a_wrong_filter(page, event):
     assert fits(page)
 
 
+# For a stylesheet that another one imports, as Django's did there, axe-core writes a <style>.
+@pytest.mark.violates(*(["style-src-elem"] if OLD else []))
 def test_the_page_of_an_event(page, event):
     page.goto(f"{LIST}{event.pk}/change/")
     assert page.locator("del").count()
