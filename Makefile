@@ -4,23 +4,26 @@ PYTHON ?= python3
 VENV ?= .build/venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-sqlite test-postgres bench lint clean
+.PHONY: demo test test-sqlite test-postgres test-browser bench lint clean
 
 ## A demo site on http://127.0.0.1:8000/; `make demo ARGS=--once` runs it through and ends.
 demo:
 	$(PYTHON) demo/run.py $(ARGS)
 
-## The whole suite on SQLite, with the browser tests where Chromium is installed; and all that has to do with the
-## database on a real PostgreSQL. The two run side by side, because they wait a lot; each prints when it has ended.
+## The suite on SQLite, what has to do with the database on a real PostgreSQL, too, and the browser tests where Chromium
+## is installed. The three run side by side, because they wait more than they work; each prints when it has ended.
 test: $(VENV)/.ready .build/node_modules/.ready
-	$(MAKE) --jobs=2 --keep-going --output-sync=target test-sqlite test-postgres
+	$(MAKE) --jobs=3 --keep-going --output-sync=target test-sqlite test-postgres test-browser
 
 test-sqlite: $(VENV)/.ready .build/node_modules/.ready
-	COVERAGE_FILE=.coverage.sqlite $(BIN)/python -m pytest $(ARGS)
+	COVERAGE_FILE=.coverage.sqlite $(BIN)/python -m pytest --ignore tests/browser $(ARGS)
 
 test-postgres: $(VENV)/.ready .build/node_modules/.ready
 	PUSHERABLE_TEST_DATABASE=postgres COVERAGE_FILE=.coverage.postgres $(BIN)/python -m pytest \
 		--ignore tests/browser --ignore tests/server $(ARGS)
+
+test-browser: $(VENV)/.ready .build/node_modules/.ready
+	COVERAGE_FILE=.coverage.browser $(BIN)/python -m pytest tests/browser $(ARGS)
 
 ## What recording costs a request, how fast a backlog is worked off, how fast old events go, and what reading takes.
 bench: $(VENV)/.ready

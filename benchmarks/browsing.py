@@ -177,6 +177,7 @@ def reads() -> dict[str, Read]:
         "charts": page(log + "charts/"),
         "charts, a frequent user": page(log + "charts/", username="editor4"),
         "charts, an unknown address": page(log + "charts/", remote_addr="192.0.2.1"),
+        "whether there are new events": page(log + "news/", first=MIDDLE, shown=50),
         "tag, everything": tag("{% pusherable_activity %}"),
         "tag, an object": tag("{% pusherable_activity object %}"),
         "tag, a model": tag("{% pusherable_activity 'benchmarks.article' %}"),

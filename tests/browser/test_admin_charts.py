@@ -133,7 +133,7 @@ def test_on_failure_one_can_try_again(page, week):
 def test_on_an_older_page_they_come_when_they_are_asked_for(page, week):
     asked = []
     page.on("request", lambda request: CHARTS.search(request.url) and asked.append(request))
-    page.goto(f"{LIST}?before_id=99999999")
+    page.goto(f"{LIST}?before_id=9000000000000000000")
     expect(page.locator("#result_list tbody tr")).to_have_count(50)
     assert asked == []
     page.get_by_text("Charts", exact=True).click()
@@ -142,7 +142,7 @@ def test_on_an_older_page_they_come_when_they_are_asked_for(page, week):
 
 
 def test_whose_session_has_ended_is_not_shown_a_form_to_sign_in(page, week):
-    page.goto(f"{LIST}?before_id=99999999")
+    page.goto(f"{LIST}?before_id=9000000000000000000")
     page.context.clear_cookies()
     page.get_by_text("Charts", exact=True).click()
     expect(page.locator(STATUS)).to_contain_text("The charts could not be loaded.")
