@@ -172,6 +172,7 @@ def reads() -> dict[str, Read]:
     found = {"list, first page": page(log), "list, deep": page(log, before_id=MIDDLE)}
     found |= {f"list, {title}": page(log, **parameters) for title, parameters in filters.items()}
     found |= {
+        "list, 120 days, deep": page(log, after=str(today - dt.timedelta(days=120)), before_id=MIDDLE),
         "list, a user, deep": page(log, username="editor4", before_id=MIDDLE),
         "page of an event": page(f"{log}{MIDDLE}/change/"),
         "charts": page(log + "charts/"),

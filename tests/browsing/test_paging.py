@@ -8,6 +8,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from freezegun import freeze_time
 
 from pusherable.browsing import paging
 from pusherable.browsing.paging import Page, window_of
@@ -212,7 +213,7 @@ VALUES = {
     "remote_addr": ["10.0.0.1"],
     "request_id": ["none"],
     "status": ["not broadcast", "pending", "failed", "delivered"],
-    "within": ["1h"],
+    "within": ["24h"],
     "after": ["2026-11-23"],
     "before": ["2026-11-22"],
     "q": ["Art", "none"],
@@ -236,8 +237,12 @@ def rows_read(node):
 
 
 @pytest.mark.vendor("postgresql")
+@freeze_time(NOON + dt.timedelta(minutes=6_000))
 def test_no_combination_reads_more_than_a_window(window):
     window(200)
+    with connection.cursor() as cursor:
+        # What other tests have left in the files of the table would have a part in the plans.
+        cursor.execute("TRUNCATE pusherable_accessevent")
     log(
         6_000,
         # What is rare has not occurred for long, so that hoping to come across it is in vain.
