@@ -188,8 +188,7 @@ def test_the_count_is_what_would_go(log, keys, ninety_days):
 # How it goes
 
 
-def test_each_batch_begins_where_the_last_one_ended(log, ninety_days, monkeypatch):
-    monkeypatch.setattr(module, "FIRST", 10)
+def test_each_batch_begins_where_the_last_one_ended(log, ninety_days):
     log(35)
     prune = Prune(Expired(AccessEvent.objects.all(), ninety_days), batch_size=10)
     with CaptureQueriesContext(connection) as captured:
@@ -204,12 +203,9 @@ def queries(captured):
     return [query["sql"] for query in captured if query["sql"].startswith(("SELECT", "DELETE"))]
 
 
-def test_two_queries_a_batch(log, ninety_days, monkeypatch):
-    monkeypatch.setattr(module, "FIRST", 10)
+def test_two_queries_a_batch(log, ninety_days):
     log(10)
-    with CaptureQueriesContext(
-        connection,
-    ) as few:
+    with CaptureQueriesContext(connection) as few:
         run(ninety_days, batch_size=10)
     log(30)
     with CaptureQueriesContext(connection) as more:
