@@ -56,13 +56,13 @@ test("the memory is bounded: the oldest id is forgotten first", () => {
 
 /** What a handler that asks this `site` answers for each channel, and what the site was asked. */
 async function ask(site, requests, settings = {}, editing = { wanted: new Set(), asked: new Set() }) {
-    const asked = [];
+    const [asked, again] = [[], []];
     const send = async (url, { body, headers }) => {
         const [names, edited] = [body.getAll("channel_names"), body.getAll("editing")];
         asked.push({ url, socket: body.get("socket_id"), names, edited, headers });
         return site(names);
     };
-    const handler = authorizer({ authEndpoint: "/auth/", ...settings }, editing, send);
+    const handler = authorizer({ authEndpoint: "/auth/", ...settings }, editing, (name) => again.push(name), send);
     const answers = await Promise.all(
         requests.map(
             ([socketId, channelName]) =>
@@ -71,7 +71,7 @@ async function ask(site, requests, settings = {}, editing = { wanted: new Set(),
                 }),
         ),
     );
-    return { asked, answers };
+    return { asked, answers, again };
 }
 
 const yes = async (names) => Response.json(Object.fromEntries(names.map((name) => [name, { auth: name }])));
@@ -105,8 +105,24 @@ test("what is refused, and what cannot be asked, is an error for that channel", 
         { auth: "x" },
         "This user may not subscribe to the channel.",
     ]);
-    const broken = async () => new Response("", { status: 500 });
-    assert.deepEqual((await ask(broken, [["1.1", "a"]])).answers, ["The site answered 500."]);
-    const gone = async () => Promise.reject(new Error("offline"));
-    assert.deepEqual((await ask(gone, [["1.1", "a"]])).answers, ["offline"]);
+});
+
+test("the site is asked again where it gave no answer, but not where it refused", async (t) => {
+    t.mock.timers.enable({ apis: ["setTimeout"] });
+    const answer = (status) => async () => new Response("", { status });
+    const offline = async () => Promise.reject(new Error("offline"));
+    for (const [site, problem, expected] of [
+        [offline, "offline", ["a", "b"]],
+        [answer(503), "The site answered 503.", ["a", "b"]],
+        [answer(429), "The site answered 429.", ["a", "b"]],
+        [answer(403), "The site answered 403.", []],
+    ]) {
+        const asking = ask(site, [["1.1", "a"], ["1.1", "b"]]);
+        t.mock.timers.tick(0);
+        const { answers, again } = await asking;
+        assert.deepEqual(answers, [problem, problem]);
+        assert.deepEqual(again, []);
+        t.mock.timers.tick(14_000);
+        assert.deepEqual(again, expected);
+    }
 });

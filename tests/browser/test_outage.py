@@ -9,6 +9,8 @@ from pusherable.delivery import breaker
 from pusherable.delivery.transports import UnreachableError, probe
 from tests.browser.live import SCRIPT, subscribe, wait_for_event, wait_until_subscribed
 
+AUTH = "**/pusherable/auth/"
+
 
 def test_blocked_script(open_page, write_page):
     page = open_page()
@@ -72,3 +74,17 @@ def test_missed_message_arrives_later(open_page, write_page, server, poll, found
     wait_until_subscribed(reader, f"poll_{poll.pk}")
     [detail] = wait_for_event(reader, "update")
     assert detail["data"]["object"]["question"] == "What's up?"
+
+
+def test_site_that_is_away_is_asked_again(settings, open_page, write_page, poll, admin_user):
+    """Who could not be let in, because the site was restarted, say, is let in later."""
+    settings.PUSHERABLE_CHANNELS = "private"
+    page, channel = open_page(admin_user), f"private-poll_{poll.pk}"
+    page.clock.install()
+    page.route(AUTH, lambda route: route.fulfill(status=503))
+    with page.expect_response(AUTH):
+        page.goto(write_page(SCRIPT + "{% pusherable_subscribe 'update' object %}", object=poll))
+    page.wait_for_function("name => !Pusher.instances[0].channel(name).subscriptionPending", arg=channel)
+    page.unroute(AUTH)
+    page.clock.fast_forward(15_000)
+    wait_until_subscribed(page, channel)

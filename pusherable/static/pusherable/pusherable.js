@@ -17,6 +17,7 @@
     "use strict";
 
     const SUBSCRIBED = "pusher:subscription_succeeded";
+    const PAUSE = 10_000 + 4_000 * Math.random(); // ms; pages differ, so that not all come at once
 
     /**
      * The script tag's data attributes; host, port and tls only where the server is not Pusher's own, and the
@@ -33,10 +34,11 @@
      * What pusher-js is told about the connection.
      * @param {Settings} settings
      * @param {Editing} editing
+     * @param {(name: string) => void} again
      */
-    function connectionOptions(settings, editing) {
+    function connectionOptions(settings, editing, again) {
         const { cluster, host, port, tls, authEndpoint } = settings;
-        const customHandler = authorizer(settings, editing);
+        const customHandler = authorizer(settings, editing, again);
         const options = authEndpoint ? { channelAuthorization: { customHandler } } : {};
         if (!host) {
             return { ...options, cluster };
@@ -55,16 +57,18 @@
 
     /**
      * Asks the site whether this page may join a channel: once for all channels of a moment, up to a hundred.
+     * What the site did not answer is to be tried `again`.
      * @param {Settings} settings
      * @param {Editing} editing
+     * @param {(name: string) => void} again
      * @param {typeof fetch} send
      */
-    function authorizer(settings, editing, send = (...request) => fetch(...request)) {
+    function authorizer(settings, editing, again, send = (...request) => fetch(...request)) {
         const { authEndpoint, csrfHeader, csrfToken } = settings;
         const most = 100;
         let waiting = [];
 
-        async function ask(requests) {
+        function ask(requests) {
             const body = new URLSearchParams({ socket_id: requests[0].socketId });
             for (const { channelName } of requests) {
                 body.append("channel_names", channelName);
@@ -75,11 +79,7 @@
                 }
             }
             const headers = csrfHeader && csrfToken ? { [csrfHeader]: csrfToken } : {};
-            const response = await send(authEndpoint, { method: "POST", body, headers });
-            if (!response.ok) {
-                throw new Error(`The site answered ${response.status}.`);
-            }
-            return response.json();
+            return send(authEndpoint, { method: "POST", body, headers });
         }
 
         async function askForAll() {
@@ -91,8 +91,13 @@
             }
             let answers = {};
             let problem = new Error("This user may not subscribe to the channel.");
+            let response = null;
             try {
-                answers = await ask(requests);
+                response = await ask(requests);
+                if (!response.ok) {
+                    throw new Error(`The site answered ${response.status}.`);
+                }
+                answers = await response.json();
             } catch (error) {
                 problem = error;
             }
@@ -100,6 +105,9 @@
                 const answer = answers[channelName];
                 callback(answer ? null : problem, answer ?? null);
             });
+            if (!response || response.status === 429 || response.status >= 500) {
+                setTimeout(() => requests.forEach(({ channelName }) => again(channelName)), PAUSE);
+            }
         }
 
         return ({ socketId, channelName }, callback) => {
@@ -135,7 +143,7 @@
 
     /**
      * Connects again within 15 seconds after the server is back, when what was missed is sent: pusher-js itself
-     * waits up to a minute between two attempts. Pages differ, so that not all come at once.
+     * waits up to a minute between two attempts.
      */
     function keepTrying(pusher) {
         setInterval(() => {
@@ -143,7 +151,7 @@
                 pusher.disconnect();
                 pusher.connect();
             }
-        }, 10_000 + 4_000 * Math.random());
+        }, PAUSE);
     }
 
     /**
@@ -162,7 +170,7 @@
 
         function connect() {
             if (typeof window.Pusher === "function") {
-                pusher = new window.Pusher(settings.key, connectionOptions(settings, editing));
+                pusher = new window.Pusher(settings.key, connectionOptions(settings, editing, again));
                 keepTrying(pusher);
             } else if (!warned) {
                 warned = true;
@@ -181,6 +189,13 @@
                 }
             });
             return listeners;
+        }
+
+        /** pusher-js itself does not ask again before the next connection. */
+        function again(name) {
+            if (channels.has(name)) {
+                pusher.subscribe(name); // without effect where that has been done meanwhile
+            }
         }
 
         /** Subscribes anew where the user is now to be another member: who one is, is part of the subscription. */
