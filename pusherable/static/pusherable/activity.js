@@ -46,9 +46,11 @@
     /** Writes how long ago it was, wherever there is such a time, and keeps the time itself as its title. */
     function keepTimes(/** @type {string} */ language) {
         const times = document.getElementsByClassName("pusherable-activity-time"); // also those that come later
+        const told = new WeakSet(); // not by its title: a copy, such as htmx keeps of a page, has that already
         let timer = null;
 
         function tell(time) {
+            told.add(time);
             const age = Date.now() - moment(time.dateTime);
             if (!Number.isNaN(age)) {
                 time.title ||= time.textContent;
@@ -63,7 +65,7 @@
         }
 
         new MutationObserver(() => {
-            const untold = [...times].filter((time) => !time.title);
+            const untold = [...times].filter((time) => !told.has(time));
             untold.forEach(tell);
             if (untold.length && !timer) {
                 tellAll();
@@ -193,6 +195,11 @@
             constructor() {
                 super();
                 this.addEventListener("click", ({ target }) => target === this.#button && this.#reveal());
+            }
+
+            connectedCallback() {
+                this.#button.hidden = !this.#waiting; // a copy of an element has its button, but not what it shows
+                super.connectedCallback();
             }
 
             disconnectedCallback() {
