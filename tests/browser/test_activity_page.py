@@ -97,3 +97,13 @@ def test_it_has_a_look_of_its_own_without_a_site(page, events):
     )
     assert colours == ["rgb(232, 233, 236)", "rgb(21, 23, 27)"]
     assert items(page).first.evaluate("item => getComputedStyle(item, '::before').borderRadius") == "50%"
+
+
+def test_a_dark_site_need_not_name_its_scheme(page, events):
+    page.goto(PAGE)
+    page.locator("html").evaluate(
+        "({ style }) => Object.assign(style, { colorScheme: 'normal', color: '#eee', background: '#111' })"
+    )
+    field = page.get_by_label("Username")
+    expect(field).to_have_css("background-color", "rgb(255, 255, 255)")
+    expect(field).to_have_css("color", "rgb(0, 0, 0)")
