@@ -439,6 +439,11 @@ def test_whatever_things_are_called_it_is_text(reader, log):
     assert set(hostile) - set(harmless) <= {("a", ("href", "rel"))}
 
 
+def test_a_key_does_not_turn_around_what_stands_beside_it(reader, log):
+    log(object_pk="\u202e17\u2069")
+    assert "testapp.poll 17" in links(get(reader))
+
+
 def test_nothing_is_inline(reader, log):
     log()
     content = get(reader).content.decode()
