@@ -10,7 +10,7 @@ from django.conf import settings
 from django.contrib.auth import get_permission_codename
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.db import models
-from django.urls import URLPattern, URLResolver, get_resolver
+from django.urls import NoReverseMatch, URLPattern, URLResolver, get_resolver, reverse
 from django.utils.module_loading import import_string
 from pusher.signature import sign
 
@@ -86,6 +86,14 @@ def can_subscribe(user: Any, obj: models.Model, channel: str) -> bool:  # noqa: 
     opts = obj._meta.concrete_model._meta if obj._meta.concrete_model else obj._meta
     permission = f"{opts.app_label}.{get_permission_codename('view', opts)}"
     return bool(user.is_authenticated and (user.has_perm(permission) or user.has_perm(permission, obj)))
+
+
+def endpoint(name: str) -> str | None:
+    """Where pages ask for what is in ``pusherable.urls``; None where that is not included."""
+    try:
+        return reverse(f"pusherable:{name}") if hasattr(settings, "ROOT_URLCONF") else None
+    except NoReverseMatch:
+        return None
 
 
 class Broadcast(NamedTuple):

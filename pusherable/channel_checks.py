@@ -9,9 +9,8 @@ from django.contrib.auth import get_user_model
 from django.core import checks
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
-from django.urls import NoReverseMatch, reverse
 
-from pusherable.authorization import broadcasts
+from pusherable.authorization import broadcasts, endpoint
 from pusherable.channels import KINDS, format_error, format_name
 from pusherable.checks import NEW_KEY, is_function
 from pusherable.conf import conf
@@ -98,9 +97,7 @@ def _listeners() -> Iterator[checks.CheckMessage]:
             hint=NEW_KEY,
             id="pusherable.E021",
         )
-    try:
-        reverse("pusherable:auth")
-    except NoReverseMatch:
+    if endpoint("auth") is None:
         yield checks.Warning(
             "Nobody can listen to private channels: no page is told where to ask for them.",
             hint='Write path("pusherable/", include("pusherable.urls")) in your URLconf, or add '

@@ -19,6 +19,7 @@ from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
+from pusherable.authorization import endpoint
 from pusherable.conf import conf
 from pusherable.mixins import PusherOptions
 from pusherable.models import AccessEvent, Action
@@ -108,7 +109,7 @@ class PusherableModelAdmin(PusherOptions, ModelAdmin):  # type: ignore[type-arg]
             # Of what the form now warns of, the page's script need not warn once more.
             "form": None if newer else form,
             "is_editing": is_editing,
-            "is_live": _is_live(),
+            "is_live": conf.has_credentials and endpoint("changed") is not None,
             "kind": self.pusher_channel_kind,
             "log_url": self._log_url(request, shown),
             "hidden": hidden,
@@ -224,15 +225,6 @@ def _warning(obj: models.Model, opened: str) -> str:
 
 def _local(time: dt.datetime) -> dt.datetime:
     return timezone.localtime(time) if timezone.is_aware(time) else time
-
-
-def _is_live() -> bool:
-    """Whether the page can show who is there."""
-    try:
-        reverse("pusherable:changed")
-    except NoReverseMatch:
-        return False
-    return conf.has_credentials
 
 
 def _loaded(objs: Iterable[models.Model]) -> list[Any]:

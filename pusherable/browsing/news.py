@@ -2,10 +2,9 @@
 
 from typing import Any, Final
 
-from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext, ngettext
 
-from pusherable.authorization import permitted
+from pusherable.authorization import endpoint, permitted
 from pusherable.channels import FEED
 from pusherable.conf import conf
 from pusherable.filters import Events
@@ -16,11 +15,7 @@ MOST: Final = 99
 
 def is_told(user: Any) -> bool:
     """Whether the user's page can hear that there are new events."""
-    try:
-        reverse("pusherable:auth")
-    except NoReverseMatch:
-        return False
-    return conf.has_credentials and FEED in permitted(user, [FEED])
+    return conf.has_credentials and endpoint("auth") is not None and FEED in permitted(user, [FEED])
 
 
 def news(events: Events, first: int, shown: int) -> str:

@@ -11,7 +11,6 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import models
 from django.template import TemplateSyntaxError
 from django.template.context import Context
-from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
@@ -19,7 +18,7 @@ from django.utils.translation import get_language, gettext
 from django.utils.translation import gettext_lazy as _
 
 from pusherable.activity import EVERYTHING, items, query
-from pusherable.authorization import permitted
+from pusherable.authorization import endpoint, permitted
 from pusherable.channels import channel_name
 from pusherable.conf import conf
 from pusherable.live import live_list
@@ -51,12 +50,8 @@ def pusherable_script(context: Context, *, pusher_js: bool = True) -> dict[str, 
 
 def _authorization(context: Context) -> dict[str, Any]:
     """Where to ask for a private channel, and how; nothing where ``pusherable.urls`` is not included."""
-    try:
-        endpoint = reverse("pusherable:auth") if hasattr(settings, "ROOT_URLCONF") else None
-    except NoReverseMatch:
-        endpoint = None
     header = settings.CSRF_HEADER_NAME.removeprefix("HTTP_").replace("_", "-")
-    return {"endpoint": endpoint, "csrf_header": header, "csrf_token": context.get("csrf_token")}
+    return {"endpoint": endpoint("auth"), "csrf_header": header, "csrf_token": context.get("csrf_token")}
 
 
 @register.simple_tag
@@ -148,12 +143,12 @@ def _reader(context: Context) -> Any:
 
 
 def _endpoint(name: str, why: str) -> str:
-    try:
-        return reverse(f"pusherable:{name}")
-    except NoReverseMatch as error:
+    url = endpoint(name)
+    if url is None:
         raise ImproperlyConfigured(
             f'{why}: write path("pusherable/", include("pusherable.urls")) in your URLconf.'
-        ) from error
+        )
+    return url
 
 
 def _version(context: Context, obj: models.Model, channel: str, user: Any) -> str:
