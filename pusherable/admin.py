@@ -19,7 +19,6 @@ from django.http import (
 )
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils import timezone
 from django.utils.html import escape, format_html
 from django.utils.http import urlencode
 from django.utils.text import capfirst
@@ -37,6 +36,7 @@ from pusherable.browsing.paging import WINDOW
 from pusherable.conf import conf
 from pusherable.filters import STATUS_LABELS, AccessEventFilter
 from pusherable.models import AccessEvent, Action
+from pusherable.moments import local
 from pusherable.reading import record_charts, record_export, record_opening, record_search
 from pusherable.templatetags.pusherable_tags import pusherable_name
 
@@ -246,13 +246,12 @@ class AccessEventAdminMixin(Base):
 
     @admin.display(description=_("time"))
     def time(self, event: AccessEvent) -> str:
-        moment = event.occurred_at
-        local = timezone.localtime(moment) if timezone.is_aware(moment) else moment
+        time = local(event.occurred_at)
         return format_html(
             '<time datetime="{}" dir="ltr" data-event-id="{}">{}</time>',
-            local.isoformat(),
+            time.isoformat(),
             event.pk,
-            local.replace(tzinfo=None).isoformat(" ", "seconds"),
+            time.replace(tzinfo=None).isoformat(" ", "seconds"),
         )
 
     @admin.display(description=_("user"))

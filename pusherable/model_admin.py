@@ -1,6 +1,5 @@
 """Django's admin: the events of the view mixins, and a warning before somebody's change is overwritten."""
 
-import datetime as dt
 from collections.abc import Iterable
 from contextlib import nullcontext
 from copy import copy
@@ -15,7 +14,6 @@ from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.template.response import TemplateResponse
 from django.urls import NoReverseMatch, reverse
-from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
@@ -23,6 +21,7 @@ from pusherable.authorization import endpoint
 from pusherable.conf import conf
 from pusherable.mixins import PusherOptions
 from pusherable.models import AccessEvent, Action
+from pusherable.moments import local
 from pusherable.recording import record_access
 from pusherable.snapshots import difference, is_settled, object_key, object_type, snapshot, state
 from pusherable.versions import digest
@@ -218,13 +217,9 @@ def _warning(obj: models.Model, opened: str) -> str:
     event = events.filter(id__gt=int(opened)).newest().first() if opened.isdecimal() else None
     if event is None:
         return _("This has been changed since you opened it. Saving would overwrite that.")
-    time = date_format(_local(event.occurred_at), "DATETIME_FORMAT")
+    time = date_format(local(event.occurred_at), "DATETIME_FORMAT")
     text = _("{name} has changed this since you opened it ({time}). Saving would overwrite that.")
     return text.format(name=event.username or _("Somebody"), time=time)
-
-
-def _local(time: dt.datetime) -> dt.datetime:
-    return timezone.localtime(time) if timezone.is_aware(time) else time
 
 
 def _loaded(objs: Iterable[models.Model]) -> list[Any]:

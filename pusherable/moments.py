@@ -1,4 +1,4 @@
-"""Form fields for times: a date or time in ISO format, and how long ago."""
+"""Times, as people write and read them and as databases take them."""
 
 import datetime as dt
 from typing import Any
@@ -43,6 +43,11 @@ class MomentField(forms.Field):
 def beginning(day: dt.date) -> dt.datetime:
     """The first moment of a day in the current time zone."""
     return comparable(dt.datetime.combine(day, dt.time.min))
+
+
+def local(moment: dt.datetime) -> dt.datetime:
+    """As people read it: in the current time zone."""
+    return timezone.localtime(moment) if timezone.is_aware(moment) else moment
 
 
 def comparable(moment: dt.datetime) -> dt.datetime:

@@ -18,9 +18,10 @@ from django.utils.http import urlencode
 from django.utils.translation import get_language_bidi, gettext
 
 from pusherable.browsing import paging
-from pusherable.browsing.spans import Span, hour_of, local, spans
+from pusherable.browsing.spans import Span, hour_of, spans
 from pusherable.filters import AccessEventFilter
 from pusherable.models import Action
+from pusherable.moments import local
 
 #: So many actions are told apart, and so many of the busiest users and objects are named.
 ACTIONS: Final = 5

@@ -9,14 +9,13 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-from django.conf import settings
 from django.db import connections
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext
 
 from pusherable.models import AccessEvent
-from pusherable.moments import beginning
+from pusherable.moments import beginning, local
 
 #: So many values of a column are looked for, at most.
 MOST: Final = 200
@@ -98,8 +97,7 @@ def chosen(after: str, before: str) -> list[Period]:
 def within(trail: list[Period]) -> list[Period]:
     """What the last of the chosen periods consists of, the newest first; the years where none is chosen."""
     if not trail:
-        now = timezone.now()
-        this = (timezone.localtime(now) if settings.USE_TZ else now).year
+        this = local(timezone.now()).year
         before = gettext("Before %(year)s") % {"year": this - YEARS + 1}
         older = Period(before, None, dt.date(this - YEARS, 12, 31))
         return [*(Period.year(this - ago) for ago in range(YEARS)), older]

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final, Self
 
-from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext
 
-from pusherable.moments import beginning
+from pusherable.moments import beginning, local
 
 #: So many days are shown by the hour.
 DAYS_OF_HOURS: Final = 3
@@ -94,10 +93,6 @@ def hour_of(moment: dt.datetime) -> dt.datetime:
     """Its beginning by the clock: where clocks are put back, that of one of the two."""
     now = local(moment)
     return moment - dt.timedelta(minutes=now.minute, seconds=now.second, microseconds=now.microsecond)
-
-
-def local(moment: dt.datetime) -> dt.datetime:
-    return timezone.localtime(moment) if timezone.is_aware(moment) else moment
 
 
 def _first(unit: str, date: dt.date) -> dt.date:

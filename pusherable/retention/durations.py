@@ -8,7 +8,7 @@ from typing import Final
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
-from pusherable.moments import MomentField
+from pusherable.moments import MomentField, local
 
 EXAMPLES: Final = "90d, 12h, 2w, 6m (months), 2y or P1Y6M"
 
@@ -71,8 +71,8 @@ def _parse(text: str) -> dict[str, int] | None:
 
 
 def _months_before(now: dt.datetime, months: int) -> dt.datetime:
-    local = timezone.localtime(now) if timezone.is_aware(now) else now
-    year, month = divmod(local.year * 12 + local.month - 1 - months, 12)
-    day = min(local.day, calendar.monthrange(year, month + 1)[1])
-    moment = local.replace(year=year, month=month + 1, day=day)
+    here = local(now)
+    year, month = divmod(here.year * 12 + here.month - 1 - months, 12)
+    day = min(here.day, calendar.monthrange(year, month + 1)[1])
+    moment = here.replace(year=year, month=month + 1, day=day)
     return moment.astimezone(dt.UTC) if timezone.is_aware(now) else moment

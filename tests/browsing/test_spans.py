@@ -9,8 +9,9 @@ from django.utils import timezone, translation
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pusherable.browsing.spans import HOUR, Span, hour_of, local, spans
+from pusherable.browsing.spans import HOUR, Span, hour_of, spans
 from pusherable.filters import AccessEventFilter
+from pusherable.moments import local
 
 NOON = dt.datetime(2026, 11, 22, 12, 0, tzinfo=dt.UTC)
 DAY = dt.timedelta(days=1)
