@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from functools import lru_cache, partial
+from operator import methodcaller
 from typing import Any, Final, NamedTuple
 
 from django.core.exceptions import FieldDoesNotExist, ValidationError
@@ -198,6 +199,42 @@ def _names(names: str | Iterable[str] | None) -> tuple[str, ...] | None:
     return (names,) if isinstance(names, str) else tuple(names)
 
 
+# JSON that every database takes
+
+
+def clean(text: str) -> str:
+    """Text that can be stored anywhere: without NUL, which PostgreSQL refuses, and lone surrogates."""
+    return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+
+
+def jsonable(value: Any, redact: Sequence[str] | None = None) -> Json:
+    """A copy of a value made of JSON's types only.
+
+    A float that JSON lacks becomes text ("nan"), and so does what DjangoJSONEncoder does not know. With
+    `redact` (the value of ``PUSHERABLE_REDACT``) what stands under a secret key is left out.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, Mapping):
+        return {
+            clean(str(key)): jsonable(item, redact)
+            for key, item in value.items()
+            if redact is None or not is_secret(str(key), redact)
+        }
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [jsonable(item, redact) for item in value]
+    try:
+        return jsonable(DjangoJSONEncoder().default(value), redact)
+    except (TypeError, ValueError):  # the latter for a time with a zone
+        return clean(str(value))
+
+
 # Reading one field
 
 
@@ -287,18 +324,6 @@ def _datetime(value: dt.datetime) -> Json:
         return value.isoformat()
 
 
-def _json(value: Any) -> Json:
-    return jsonable(value)
-
-
-def _isoformat(value: dt.date | dt.time) -> Json:
-    return value.isoformat()
-
-
-def _duration(value: dt.timedelta) -> Json:
-    return duration_iso_string(value)
-
-
 def _text(value: Any) -> Json:
     return clean(str(value))
 
@@ -309,54 +334,18 @@ def _binary(value: bytes | memoryview) -> Json:
 
 # The first class that fits decides, so subclasses stand before their bases.
 _SCALARS: Final[Mapping[type["models.Field[Any, Any]"], tuple[type, Callable[[Any], Json]]]] = {
-    models.BooleanField: (bool, _json),
-    models.IntegerField: (int, _json),
-    models.FloatField: (float, _json),
+    models.BooleanField: (bool, jsonable),
+    models.IntegerField: (int, jsonable),
+    models.FloatField: (float, jsonable),
     models.DateTimeField: (dt.datetime, _datetime),
-    models.DateField: (dt.date, _isoformat),
-    models.TimeField: (dt.time, _isoformat),
-    models.DurationField: (dt.timedelta, _duration),
+    models.DateField: (dt.date, methodcaller("isoformat")),
+    models.TimeField: (dt.time, methodcaller("isoformat")),
+    models.DurationField: (dt.timedelta, duration_iso_string),
     models.UUIDField: (uuid.UUID, _text),
     models.BinaryField: (object, _binary),
-    models.JSONField: (object, _json),
+    models.JSONField: (object, jsonable),
     models.CharField: (str, _text),
     models.TextField: (str, _text),
     models.GenericIPAddressField: (str, _text),
     models.FilePathField: (str, _text),
 }
-
-
-# JSON that every database takes
-
-
-def clean(text: str) -> str:
-    """Text that can be stored anywhere: without NUL, which PostgreSQL refuses, and lone surrogates."""
-    return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
-
-
-def jsonable(value: Any, redact: Sequence[str] | None = None) -> Json:
-    """A copy of a value made of JSON's types only.
-
-    A float that JSON lacks becomes text ("nan"), and so does what DjangoJSONEncoder does not know. With
-    `redact` (the value of ``PUSHERABLE_REDACT``) what stands under a secret key is left out.
-    """
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        return clean(value)
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
-    if isinstance(value, Mapping):
-        return {
-            clean(str(key)): jsonable(item, redact)
-            for key, item in value.items()
-            if redact is None or not is_secret(str(key), redact)
-        }
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [jsonable(item, redact) for item in value]
-    try:
-        return jsonable(DjangoJSONEncoder().default(value), redact)
-    except (TypeError, ValueError):  # the latter for a time with a zone
-        return clean(str(value))
