@@ -35,6 +35,7 @@ class Column(NamedTuple):
     read: Reader
     secret: bool
     is_file: bool
+    is_default: bool  # whether a snapshot has it unasked
 
     def differs(self, old: Json, new: Json) -> bool:
         if self.is_file and old and new:  # by name: an address may be signed anew each time it is asked for
@@ -143,14 +144,19 @@ def plan(
     exclude: tuple[str, ...],
     redact: tuple[str, ...],
 ) -> tuple[Column, ...]:
+    columns = full_plan(model, redact)
+    known = [column.name for column in columns]
     for name in (*(fields or ()), *exclude):
-        _field(model, name)
+        if name not in known:
+            raise FieldDoesNotExist(
+                f"{model._meta.label} has no field named {name!r} to record; it has {', '.join(known)}."
+            )
     return tuple(
         column
-        for column in full_plan(model, redact)
+        for column in columns
         if not column.secret
         and column.name not in exclude
-        and (_is_default(_field(model, column.name)) if fields is None else column.name in fields)
+        and (column.is_default if fields is None else column.name in fields)
     )
 
 
@@ -164,6 +170,7 @@ def full_plan(model: type[models.Model], redact: tuple[str, ...]) -> tuple[Colum
             _reader(field),
             is_secret(field.name, redact, model),
             isinstance(field, models.FileField),
+            field.editable or field.primary_key,
         )
         for field in (*opts.concrete_fields, *opts.many_to_many)
     )
@@ -178,19 +185,6 @@ def _pair(column: Column, old: Json, new: Json, redact: tuple[str, ...]) -> list
     pair = [_public(old, redact), _public(new, redact)]
     # Also where only something under a secret key differs.
     return [REDACTED, REDACTED] if column.secret or pair[0] == pair[1] else pair
-
-
-def _is_default(field: "models.Field[Any, Any]") -> bool:
-    return field.editable or field.primary_key
-
-
-def _field(model: type[models.Model], name: str) -> "models.Field[Any, Any]":
-    opts = model._meta
-    for field in (*opts.concrete_fields, *opts.many_to_many):
-        if field.name == name:
-            return field
-    known = ", ".join(field.name for field in (*opts.concrete_fields, *opts.many_to_many))
-    raise FieldDoesNotExist(f"{opts.label} has no field named {name!r} to record; it has {known}.")
 
 
 def _names(names: str | Iterable[str] | None) -> tuple[str, ...] | None:
