@@ -38,7 +38,7 @@ class Index(NamedTuple):
     name: str
     definition: str  # from USING on; of the primary key, all of it
     is_primary: bool
-    comment: str | None  # quoted
+    comment: str  # quoted, or NULL
 
 
 def boundary(using: str, size: int) -> int:
@@ -152,13 +152,10 @@ class _Copy:
             for _ in range(10):  # what is left is copied while everybody waits
                 if self.catch_up() <= BATCH:
                     break
-            try:
+            with suppress(PartitionError):
                 alone(self._using, self._partitioned, self._take_over, patience=0)
-            except PartitionError as error:
-                problem = error
-            else:
                 return
-        raise problem
+        raise PartitionError(who_is_in_the_way(self._using))
 
     def _take_over(self, cursor: CursorWrapper) -> None:
         schema, _owner = home(self._using)
@@ -192,9 +189,10 @@ def _become_first(using: str, bound: int, cursor: CursorWrapper) -> None:
     if partitions.last_given(using) >= bound - 1:
         raise PartitionError(f"Meanwhile the ids have passed {bound}; give more --rows.")
     quote = connections[using].ops.quote_name
-    name, indexes, (schema, owner) = table_name(using), _indexes(using), home(using)
-    table, first = f"{schema}.{name}", f"{schema}.{aside(using, AccessEvent._meta.db_table, bound)}"
-    cursor.execute(f"ALTER TABLE {table} RENAME TO {aside(using, AccessEvent._meta.db_table, bound)}")
+    indexes, (schema, owner) = _indexes(using), home(using)
+    name = aside(using, AccessEvent._meta.db_table, bound)
+    table, first = f"{schema}.{table_name(using)}", f"{schema}.{name}"
+    cursor.execute(f"ALTER TABLE {table} RENAME TO {name}")
     for index in indexes:
         cursor.execute(
             f"ALTER INDEX {schema}.{quote(index.name)} RENAME TO {aside(using, index.name, bound)}"
@@ -231,12 +229,11 @@ def _wait_for_writers(using: str) -> None:
 
     A transaction gets an id under a lock that it holds until its end.
     """
-    waiting = writers = set(rows(using, _WRITERS, [table_name(using)]))
+    waiting = set(rows(using, _WRITERS, [table_name(using)]))
     for _attempt in patiently(PATIENCE):
-        waiting &= writers
         if not waiting:
             return
-        writers = set(rows(using, _WRITERS, [table_name(using)]))
+        waiting &= set(rows(using, _WRITERS, [table_name(using)]))
     raise PartitionError(who_is_in_the_way(using))
 
 
@@ -247,8 +244,8 @@ def _dress(cursor: CursorWrapper, kind: str, source: str, target: str) -> None:
         cursor.execute(f"REVOKE {privilege} ON {kind} {target} FROM {grantee}")
     for privilege, grantee, option in wanted - given:
         cursor.execute(f"GRANT {privilege} ON {kind} {target} TO {grantee} {option}")
-    cursor.execute("SELECT quote_literal(obj_description(%s::regclass, 'pg_class'))", [source])
-    _comment(cursor, kind, target, cursor.fetchone()[0])
+    cursor.execute("SELECT quote_nullable(obj_description(%s::regclass, 'pg_class'))", [source])
+    cursor.execute(f"COMMENT ON {kind} {target} IS {cursor.fetchone()[0]}")
 
 
 def _hand_over_sequence(cursor: CursorWrapper, source: str, target: str) -> None:
@@ -268,12 +265,7 @@ def _create(cursor: CursorWrapper, index: Index, schema: str, table: str, name: 
         cursor.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} {index.definition}")
     else:
         cursor.execute(f"CREATE INDEX {name} ON {table} {index.definition}")
-    _comment(cursor, "INDEX", f"{schema}.{name}", index.comment)
-
-
-def _comment(cursor: CursorWrapper, kind: str, name: str, comment: str | None) -> None:
-    if comment is not None:
-        cursor.execute(f"COMMENT ON {kind} {name} IS {comment}")
+    cursor.execute(f"COMMENT ON INDEX {schema}.{name} IS {index.comment}")
 
 
 def _privileges(cursor: CursorWrapper, name: str) -> set[tuple[str, str, str]]:
@@ -321,7 +313,7 @@ def _tidy(using: str) -> Iterator[None]:
 _INDEXES: Final = """
     SELECT relname,
         coalesce(pg_get_constraintdef(pkey.oid), substring(pg_get_indexdef(indexrelid), ' (USING .*)')),
-        indisprimary, quote_literal(obj_description(indexrelid, 'pg_class'))
+        indisprimary, quote_nullable(obj_description(indexrelid, 'pg_class'))
     FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
     LEFT JOIN pg_constraint pkey ON conindid = indexrelid AND conrelid = indrelid
     WHERE indrelid = to_regclass(%s) ORDER BY indisprimary DESC, relname
