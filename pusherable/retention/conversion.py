@@ -21,7 +21,6 @@ from pusherable.retention.partitions import (
     patiently,
     rows,
     table_name,
-    who_is_in_the_way,
 )
 
 #: On the way back so many events are copied at a time, and about as many while others wait.
@@ -148,14 +147,13 @@ class _Copy:
             )
 
     def take_over(self) -> None:
-        for _attempt in patiently(PATIENCE):
+        for _attempt in patiently(self._using, PATIENCE):
             for _ in range(10):  # what is left is copied while everybody waits
                 if self.catch_up() <= BATCH:
                     break
             with suppress(PartitionError):
                 alone(self._using, self._partitioned, self._take_over, patience=0)
                 return
-        raise PartitionError(who_is_in_the_way(self._using))
 
     def _take_over(self, cursor: CursorWrapper) -> None:
         schema, _owner = home(self._using)
@@ -230,11 +228,10 @@ def _wait_for_writers(using: str) -> None:
     A transaction gets an id under a lock that it holds until its end.
     """
     waiting = set(rows(using, _WRITERS, [table_name(using)]))
-    for _attempt in patiently(PATIENCE):
+    for _attempt in patiently(using, PATIENCE):
         if not waiting:
             return
         waiting &= set(rows(using, _WRITERS, [table_name(using)]))
-    raise PartitionError(who_is_in_the_way(using))
 
 
 def _dress(cursor: CursorWrapper, kind: str, source: str, target: str) -> None:

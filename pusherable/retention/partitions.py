@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from django.db import OperationalError, connections, transaction
 from django.db.backends.utils import CursorWrapper, truncate_name
@@ -23,8 +23,6 @@ FREEZE_TIMEOUT: Final = "10s"
 BOUND: Final = "pusherable_partition_bound"
 #: 55P03: it has taken longer than the timeout. 40P01: a deadlock.
 _NO_LOCK: Final = ("55P03", "40P01")
-
-T = TypeVar("T")
 
 
 class PartitionError(Exception):
@@ -146,12 +144,14 @@ def drop(using: str, partition: Partition) -> None:
     alone(using, "ONLY " + table_name(using), lambda cursor: cursor.execute(f"DROP TABLE {partition.name}"))
 
 
-def alone(using: str, tables: str, work: Callable[[CursorWrapper], T], *, patience: float | None = None) -> T:
+def alone(
+    using: str, tables: str, work: Callable[[CursorWrapper], object], *, patience: float | None = None
+) -> None:
     """Call `work`, which has to be short, in a transaction or savepoint of its own with nobody at the table.
 
     If others do not make way in time, it raises PartitionError that names them.
     """
-    for _attempt in patiently(PATIENCE if patience is None else patience):
+    for _attempt in patiently(using, PATIENCE if patience is None else patience):
         try:
             with transaction.atomic(using=using), connections[using].cursor() as cursor:
                 # For this lock no insert waits, and PostgreSQL ends an autovacuum that is in its way.
@@ -159,31 +159,27 @@ def alone(using: str, tables: str, work: Callable[[CursorWrapper], T], *, patien
                 cursor.execute(f"LOCK TABLE {tables} IN SHARE UPDATE EXCLUSIVE MODE")
                 cursor.execute(f"SET LOCAL lock_timeout TO '{LOCK_TIMEOUT}'")
                 cursor.execute(f"LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE")
-                return work(cursor)
+                work(cursor)
+                return
         except OperationalError as error:
             if _sqlstate(error) not in _NO_LOCK:
                 raise
-    raise PartitionError(who_is_in_the_way(using))
 
 
-def patiently(seconds: float) -> Iterator[None]:
-    """Yields at once, and again after pauses that grow, until the time is over."""
+def patiently(using: str, seconds: float) -> Iterator[None]:
+    """Yields at once, and again after pauses that grow; raises PartitionError when the time is over."""
     deadline, pause = time.monotonic() + seconds, 0.1
     while True:
         yield
         if time.monotonic() > deadline:
-            return
+            who = "; ".join(text for (text,) in rows(using, _IN_THE_WAY, [table_name(using)]))
+            raise PartitionError(f"The event table is in use. At work on it: {who or 'nobody any more'}.")
         time.sleep(pause)
         pause = min(2 * pause, 5)
 
 
 def table_name(using: str) -> str:
     return connections[using].ops.quote_name(AccessEvent._meta.db_table)
-
-
-def who_is_in_the_way(using: str) -> str:
-    who = "; ".join(text for (text,) in rows(using, _IN_THE_WAY, [table_name(using)]))
-    return f"The event table is in use. At work on it: {who or 'nobody any more'}."
 
 
 def aside(using: str, name: str, suffix: object) -> str:
