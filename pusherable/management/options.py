@@ -2,6 +2,7 @@
 
 import re
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -75,9 +76,9 @@ def _parameters(option: str, value: Any) -> dict[str, Any]:
     return {_NAMES.get(option, option): value}
 
 
-def confirm(question: str, refusal: str, *, is_terminal: bool) -> None:
+def confirm(question: str, refusal: str) -> None:
     """Go on only after a "yes". Raises CommandError otherwise: with the refusal where nobody can be asked."""
-    if not is_terminal:
+    if not sys.stdin.isatty():
         raise CommandError(refusal)
     try:
         answer = input(f"{question} Type 'yes' to go on: ")

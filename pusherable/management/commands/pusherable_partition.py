@@ -1,6 +1,5 @@
 import argparse
 import re
-import sys
 from contextlib import suppress
 from typing import Any, Final
 
@@ -129,7 +128,7 @@ class Command(BaseCommand):
     def _confirm(self, what: str) -> None:
         if self.interactive:
             refusal = "Try it with --dry-run first; then add --no-input to go on without being asked."
-            confirm(what, refusal, is_terminal=sys.stdin.isatty())
+            confirm(what, refusal)
 
     def _say(self, text: str) -> None:
         if not self.quiet:

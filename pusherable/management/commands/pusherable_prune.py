@@ -1,6 +1,5 @@
 import argparse
 import math
-import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -193,7 +192,6 @@ def _confirm(policy: Policy, archive: Path | None, *, which: str) -> None:
     confirm(
         what,
         f"{what} To go on without being asked, add --no-input; to see how many they are, --dry-run.",
-        is_terminal=sys.stdin.isatty(),
     )
 
 

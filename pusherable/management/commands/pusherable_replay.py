@@ -1,5 +1,4 @@
 import re
-import sys
 from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -136,7 +135,6 @@ def _confirm(delivered: int) -> None:
         f"{delivered} of them have been delivered.",
         f"{delivered} of these events have been delivered. To send them again without being asked, add "
         "--no-input; to leave them out, add --status failed.",
-        is_terminal=sys.stdin.isatty(),
     )
 
 
