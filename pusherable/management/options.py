@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Final
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections, router
 from django.db.models import QuerySet
 
@@ -28,6 +28,32 @@ _HINTS: Final = {
     "object": "Enter blog.post, or blog.post:17 for one object.",
     "user": "Enter a username, or pk:42 for a key.",
 }
+
+
+class TellingCommand(BaseCommand):
+    """Tells what it does, unless it is called with ``--verbosity 0``."""
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        self.quiet = options["verbosity"] == 0
+        return super().execute(*args, **options)
+
+    def tell(self, text: str) -> None:
+        if not self.quiet:
+            self.stdout.write(text)
+
+    def add_no_input(self, parser: CommandParser, what: str) -> None:
+        parser.add_argument("--noinput", "--no-input", action="store_false", dest="interactive", help=what)
+
+    def confirm(self, question: str, refusal: str) -> None:
+        """Go on only after a "yes"; raise CommandError otherwise, with the refusal where nobody is asked."""
+        if not sys.stdin.isatty():
+            raise CommandError(refusal)
+        try:
+            answer = input(f"{question} Type 'yes' to go on: ")
+        except (EOFError, KeyboardInterrupt):
+            answer = ""
+        if answer != "yes":
+            raise CommandError("Cancelled; nothing was done.")
 
 
 def add_database(parser: CommandParser) -> None:
@@ -74,18 +100,6 @@ def _parameters(option: str, value: Any) -> dict[str, Any]:
         key = text.removeprefix("pk:")
         return {"user_pk": key} if key else {}
     return {_NAMES.get(option, option): value}
-
-
-def confirm(question: str, refusal: str) -> None:
-    """Go on only after a "yes". Raises CommandError otherwise: with the refusal where nobody can be asked."""
-    if not sys.stdin.isatty():
-        raise CommandError(refusal)
-    try:
-        answer = input(f"{question} Type 'yes' to go on: ")
-    except (EOFError, KeyboardInterrupt):
-        answer = ""
-    if answer != "yes":
-        raise CommandError("Cancelled; nothing was done.")
 
 
 @contextmanager

@@ -3,10 +3,10 @@ import re
 from contextlib import suppress
 from typing import Any, Final
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import Error, connections
 
-from pusherable.management.options import USAGE, add_database, confirm
+from pusherable.management.options import USAGE, TellingCommand, add_database
 from pusherable.models import AccessEvent
 from pusherable.retention import conversion, partitions
 from pusherable.retention.locks import Busy, exclusive
@@ -26,7 +26,7 @@ def size(text: str) -> int:
     return int(text)
 
 
-class Command(BaseCommand):
+class Command(TellingCommand):
     help = (
         "PostgreSQL: divides the event table into partitions by ranges of id, so that pusherable_prune can "
         "drop old ones whole. Where that was done, creates the partitions that are missing ahead."
@@ -43,20 +43,13 @@ class Command(BaseCommand):
             "--reverse", action="store_true", help="Make it a plain table again: copy all events into one."
         )
         parser.add_argument("--dry-run", action="store_true", help="Say what would be done; change nothing.")
-        parser.add_argument(
-            "--noinput",
-            "--no-input",
-            action="store_false",
-            dest="interactive",
-            help="Do not ask before the table is divided, or made a plain one.",
-        )
+        self.add_no_input(parser, "Do not ask before the table is divided, or made a plain one.")
         add_database(parser)
 
     def handle(
         self, *, rows: int | None, reverse: bool, dry_run: bool, database: str, **options: Any
     ) -> None:
         self.using, self.interactive = database, options["interactive"]
-        self.quiet = options["verbosity"] == 0
         if rows and reverse:
             raise CommandError("argument --rows: not with --reverse.", returncode=USAGE)
         if connections[database].vendor != "postgresql":
@@ -79,7 +72,7 @@ class Command(BaseCommand):
             if is_partitioned:
                 self._confirm("All events are copied into a plain table, which takes its place.")
             conversion.revert(self.using)
-            self._say("The event table is a plain one.")
+            self.tell("The event table is a plain one.")
             return
         if is_partitioned:
             conversion.give_up(self.using)
@@ -90,7 +83,7 @@ class Command(BaseCommand):
             self._confirm("The event table becomes the first partition of a new one.")
             conversion.convert(self.using, rows or ROWS)
             created = partitions.ahead(self.using)
-        self._say(_list("Created", [(one.low or 0, one.high) for one in created]))
+        self.tell(_list("Created", [(one.low or 0, one.high) for one in created]))
         self._report()
 
     def _describe(self, rows: int | None, *, reverse: bool) -> None:
@@ -98,24 +91,24 @@ class Command(BaseCommand):
         if reverse or not is_partitioned:
             check(self.using)
         if reverse and not is_partitioned:
-            self._say("The event table is a plain one.")
+            self.tell("The event table is a plain one.")
         elif reverse:
-            self._say(f"{disk} would be copied into a plain table, and the partitions dropped then. {LOCKS}")
+            self.tell(f"{disk} would be copied into a plain table, and the partitions dropped then. {LOCKS}")
         elif is_partitioned:
             self._report()
-            self._say(_list("Would create", partitions.missing(self.using, width=rows)))
+            self.tell(_list("Would create", partitions.missing(self.using, width=rows)))
         else:
             rows = rows or ROWS
             bound = conversion.boundary(self.using, rows)
-            self._say(
+            self.tell(
                 f"The event table ({disk}, read once) would become the partition of all ids below {bound}, "
                 f"and {AHEAD} new ones of {rows} ids each follow. {LOCKS}"
             )
-        self._say("Nothing was changed.")
+        self.tell("Nothing was changed.")
 
     def _report(self) -> None:
         existing, ahead = partitions.partitions(self.using), partitions.ahead(self.using)
-        self._say(
+        self.tell(
             f"{AccessEvent._meta.db_table} has {len(existing)} partitions, {len(ahead)} of them ahead, and "
             f"takes {partitions.room(self.using)} more events."
         )
@@ -128,11 +121,7 @@ class Command(BaseCommand):
     def _confirm(self, what: str) -> None:
         if self.interactive:
             refusal = "Try it with --dry-run first; then add --no-input to go on without being asked."
-            confirm(what, refusal)
-
-    def _say(self, text: str) -> None:
-        if not self.quiet:
-            self.stdout.write(text)
+            self.confirm(what, refusal)
 
 
 def _list(what: str, ranges: list[tuple[int, int]]) -> str:

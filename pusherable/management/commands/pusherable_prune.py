@@ -4,11 +4,11 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import Error
 from django.utils import timezone
 
-from pusherable.management.options import USAGE, add_database, confirm, matching, stopping
+from pusherable.management.options import USAGE, TellingCommand, add_database, matching, stopping
 from pusherable.retention.archive import Archive, ArchiveError
 from pusherable.retention.expired import Expired
 from pusherable.retention.locks import Busy, exclusive
@@ -34,7 +34,7 @@ def seconds(text: str) -> float:
     return value
 
 
-class Command(BaseCommand):
+class Command(TellingCommand):
     help = (
         "Deletes events that are old enough, in small batches: after --older-than, or after the setting "
         "PUSHERABLE_RETENTION."
@@ -89,9 +89,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--dry-run", action="store_true", help="Count what would be deleted; change nothing."
         )
-        parser.add_argument(
-            "--noinput", "--no-input", action="store_false", dest="interactive", help="Do not ask before."
-        )
+        self.add_no_input(parser, "Do not ask before.")
         add_database(parser)
 
     def handle(
@@ -108,10 +106,8 @@ class Command(BaseCommand):
         dry_run: bool,
         interactive: bool,
         database: str,
-        verbosity: int,
         **filters: Any,
     ) -> None:
-        self.quiet = verbosity == 0
         policy = _policy(older_than)
         wanted = {name: filters[name] for name in ("action", "object", "user")}
         events = matching(wanted, database)
@@ -121,15 +117,17 @@ class Command(BaseCommand):
                 written = Archive(archive, using=database, parquet=archive_format == "parquet")
             expired = Expired(events, policy, keep_last=keep_last, include_undelivered=include_undelivered)
             if dry_run:
-                self._say(f"Would delete {_events(expired.count(), policy)}.")
+                self.tell(f"Would delete {_events(expired.count(), policy)}.")
             else:
                 if interactive:
-                    _confirm(policy, archive, which="Matching events" if any(wanted.values()) else "Events")
+                    self._confirm(
+                        policy, archive, which="Matching events" if any(wanted.values()) else "Events"
+                    )
                 prune = Prune(expired, batch_size=batch_size, pause=sleep, archive=written)
                 with exclusive(database):
                     self._prune(prune, policy, written, max_batches)
             if not include_undelivered and (count := expired.count_undelivered()):
-                self._say(f"Kept {count:,} that are still in the delivery queue; see --include-undelivered.")
+                self.tell(f"Kept {count:,} that are still in the delivery queue; see --include-undelivered.")
         except (Busy, ArchiveError, Error) as error:
             raise CommandError(f"Nothing was deleted. {str(error).strip()}") from error
 
@@ -155,9 +153,9 @@ class Command(BaseCommand):
         if shows_progress:
             self.stdout.write("")
         batches = "1 batch" if prune.batches == 1 else f"{prune.batches:,} batches"
-        self._say(f"Deleted {_events(prune.deleted, policy)}{f' in {batches}' if prune.batches else ''}.")
+        self.tell(f"Deleted {_events(prune.deleted, policy)}{f' in {batches}' if prune.batches else ''}.")
         if archive and archive.events:
-            self._say(f"Archived {archive.events:,} events in {archive.path}.")
+            self.tell(f"Archived {archive.events:,} events in {archive.path}.")
         if problem:
             raise CommandError(problem)
         if not prune.is_complete:
@@ -167,9 +165,11 @@ class Command(BaseCommand):
                 else f"Ended after {batches}; there is more."
             )
 
-    def _say(self, text: str) -> None:
-        if not self.quiet:
-            self.stdout.write(text)
+    def _confirm(self, policy: Policy, archive: Path | None, *, which: str) -> None:
+        what = f"{which} {policy.text} will be deleted {f'and kept in {archive}' if archive else 'for good'}."
+        self.confirm(
+            what, f"{what} To go on without being asked, add --no-input; to see how many they are, --dry-run."
+        )
 
 
 def _policy(older_than: str | None) -> Policy:
@@ -185,14 +185,6 @@ def _policy(older_than: str | None) -> Policy:
             returncode=USAGE,
         )
     return policy
-
-
-def _confirm(policy: Policy, archive: Path | None, *, which: str) -> None:
-    what = f"{which} {policy.text} will be deleted {f'and kept in {archive}' if archive else 'for good'}."
-    confirm(
-        what,
-        f"{what} To go on without being asked, add --no-input; to see how many they are, --dry-run.",
-    )
 
 
 def _events(count: int, policy: Policy) -> str:

@@ -1,14 +1,14 @@
 import re
 from typing import Any, Final
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import Error
 from django.db.models import Count, Max, QuerySet
 
 from pusherable.conf import conf
 from pusherable.delivery.replay import Replay
 from pusherable.filters import BROADCAST, STATUS
-from pusherable.management.options import OPTIONS, USAGE, add_database, confirm, matching, stopping
+from pusherable.management.options import OPTIONS, USAGE, TellingCommand, add_database, matching, stopping
 from pusherable.models import AccessEvent
 
 #: Of the events that would be sent, `--dry-run` shows so many.
@@ -16,7 +16,7 @@ SHOWN: Final = 10
 SEND: Final = ("delivered", "failed", "pending")
 
 
-class Command(BaseCommand):
+class Command(TellingCommand):
     help = (
         "Sends recorded events again: those that were given up, or those that had been delivered. Their "
         'messages contain "replayed": true and the original event_id.'
@@ -35,16 +35,9 @@ class Command(BaseCommand):
         parser.add_argument("--rate", metavar="N/s", help="At most so many per second, or per minute: 600/m")
         parser.add_argument("--dry-run", action="store_true", help="Show what would be sent; change nothing.")
         add_database(parser)
-        parser.add_argument(
-            "--noinput",
-            "--no-input",
-            action="store_false",
-            dest="interactive",
-            help="Do not ask before events are sent again that had been delivered.",
-        )
+        self.add_no_input(parser, "Do not ask before events are sent again that had been delivered.")
 
     def handle(self, **options: Any) -> None:
-        self.quiet = options["verbosity"] == 0
         using = options["database"]
         limit, rate = _limit(options["limit"]), _rate(options["rate"])
         matching = _matching(options, using)
@@ -66,7 +59,7 @@ class Command(BaseCommand):
         if counts["last"] and not options["dry_run"]:
             if counts["delivered"]:
                 if options["interactive"]:
-                    _confirm(counts["delivered"])
+                    self._confirm(counts["delivered"])
             else:  # nor is what is delivered from now on
                 events = events.filter(delivery__isnull=False)
             self._replay(Replay(events, rate=rate), sum(counts[status] for status in SEND))
@@ -77,19 +70,19 @@ class Command(BaseCommand):
             others = others.filter(pk__lte=counts["last"])
         passed_over = others.count()
         if not counts["last"] and not passed_over:
-            self._say("No event matches.")
+            self.tell("No event matches.")
             return
         total = sum(counts[status] for status in SEND)
         parts = ", ".join(f"{status}: {counts[status]}" for status in SEND)
-        self._say(f"Events to send: {total} ({parts}). Not broadcast, and passed over: {passed_over}.")
+        self.tell(f"Events to send: {total} ({parts}). Not broadcast, and passed over: {passed_over}.")
 
     def _show(self, events: QuerySet[AccessEvent]) -> None:
         for event in events.select_related("delivery")[:SHOWN]:
             time = event.occurred_at.isoformat(timespec="seconds")
             line = f"{event.pk}  {time}  {event}  {event.status}"
             # What users have chosen, such as their names, must not control the terminal.
-            self._say("".join(character if character.isprintable() else "?" for character in line))
-        self._say("Nothing was changed.")
+            self.tell("".join(character if character.isprintable() else "?" for character in line))
+        self.tell("Nothing was changed.")
 
     def _replay(self, replay: Replay, total: int) -> None:
         shows_progress = self.stdout.isatty() and not self.quiet
@@ -107,7 +100,7 @@ class Command(BaseCommand):
             problem = "Stopped at once."
         if shows_progress:
             self.stdout.write("")
-        self._say(
+        self.tell(
             f"Sent: {replay.sent}, failed: {replay.failed}, still in the queue: {replay.queued}. "
             f"Last id: {replay.last}."
         )
@@ -125,17 +118,12 @@ class Command(BaseCommand):
             problem += f" To go on, repeat the command with --after-id {replay.last} --limit {left}."
         raise CommandError(problem, returncode=128 + signals[0] if signals else 1)
 
-    def _say(self, text: str) -> None:
-        if not self.quiet:
-            self.stdout.write(text)
-
-
-def _confirm(delivered: int) -> None:
-    confirm(
-        f"{delivered} of them have been delivered.",
-        f"{delivered} of these events have been delivered. To send them again without being asked, add "
-        "--no-input; to leave them out, add --status failed.",
-    )
+    def _confirm(self, delivered: int) -> None:
+        self.confirm(
+            f"{delivered} of them have been delivered.",
+            f"{delivered} of these events have been delivered. To send them again without being asked, add "
+            "--no-input; to leave them out, add --status failed.",
+        )
 
 
 def _matching(options: dict[str, Any], using: str) -> QuerySet[AccessEvent]:

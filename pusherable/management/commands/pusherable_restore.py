@@ -1,17 +1,17 @@
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import Error
 
-from pusherable.management.options import USAGE, add_database
+from pusherable.management.options import USAGE, TellingCommand, add_database
 from pusherable.retention.archive import ArchiveError, Manifest
 from pusherable.retention.locks import Busy, exclusive
 from pusherable.retention.partitions import PartitionError
 from pusherable.retention.restore import restore
 
 
-class Command(BaseCommand):
+class Command(TellingCommand):
     help = (
         "Checks archives that pusherable_prune has written and loads their events back, with the same ids. "
         "What is in the table already is passed over."
@@ -28,10 +28,7 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="Check the files; change nothing.")
         add_database(parser)
 
-    def handle(
-        self, *, files: list[Path], dry_run: bool, database: str, verbosity: int, **_options: Any
-    ) -> None:
-        self.quiet = verbosity == 0
+    def handle(self, *, files: list[Path], dry_run: bool, database: str, **_options: Any) -> None:
         if missing := [file for file in files if not file.is_file()]:
             raise CommandError(f"{missing[0]}: there is no such file.", returncode=USAGE)
         problems = []
@@ -52,16 +49,12 @@ class Command(BaseCommand):
     def _restore(self, manifest: Manifest, database: str, *, dry_run: bool) -> None:
         count = restore(manifest, database, dry_run=dry_run)
         done = "Would restore" if dry_run else "Restored"
-        self._say(
+        self.tell(
             f"{manifest.data}: {done} {count:,} of {manifest.events:,} events; "
             f"{manifest.events - count:,} were there already."
         )
         if manifest.rest:
-            self._say(
+            self.tell(
                 f"{manifest.data}: Passed over the last {manifest.rest:,} bytes, a batch that was cut off. "
                 "It had not been deleted from the table."
             )
-
-    def _say(self, text: str) -> None:
-        if not self.quiet:
-            self.stdout.write(text)
