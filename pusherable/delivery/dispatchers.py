@@ -4,6 +4,7 @@ import atexit
 import os
 import threading
 import time
+from abc import ABC, abstractmethod
 from math import inf
 from typing import Generic, Protocol, TypeVar
 
@@ -39,7 +40,7 @@ class RelayDispatcher:
 W = TypeVar("W", bound=Worker)
 
 
-class Background(Generic[W]):
+class Background(ABC, Generic[W]):
     """One thread of the process for each database, which starts at the first wake-up.
 
     The request only sets a flag. A thread that has died is replaced; a forked child has threads of its own.
@@ -55,13 +56,13 @@ class Background(Generic[W]):
         os.register_at_fork(after_in_child=self._reset)
         atexit.register(self.close)
 
+    @abstractmethod
     def make(self, using: str) -> W:
         """The worker for a database."""
-        raise NotImplementedError
 
+    @abstractmethod
     def work(self, worker: W) -> None:
         """What the worker's thread does, until the worker is told to end."""
-        raise NotImplementedError
 
     def wake(self, using: str) -> None:
         worker, thread = self._running.get(using, (None, None))

@@ -6,6 +6,7 @@ that runs twice, or whose worker is killed.
 
 import logging
 import time
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from typing import Any, Final
 
@@ -25,7 +26,7 @@ BROKER_TIMEOUTS: Final[dict[str, dict[str, float]]] = {
 }
 
 
-class Enqueuer(Worker):
+class Enqueuer(Worker, ABC):
     """Enqueues a task when it is woken, and every `poll` seconds, if anything is due.
 
     As long as what was due at the last task still is, that task has not run, and another one would only make
@@ -41,9 +42,9 @@ class Enqueuer(Worker):
         self._asked_for: tuple[int, int] | None = None
         self._failing = False
 
+    @abstractmethod
     def enqueue(self) -> None:
         """Enqueue a task, or raise whatever the queue's client raises."""
-        raise NotImplementedError
 
     def disconnect(self) -> None:
         with suppress(Error):  # a connection that is lost already is forgotten all the same
