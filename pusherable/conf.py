@@ -5,7 +5,7 @@ below under a heading of its own; a test compares the two.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Generic, TypedDict, TypeVar, overload
+from typing import Any, Generic, TypedDict, TypeVar
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -31,13 +31,7 @@ class Setting(Generic[T]):
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
-    @overload
-    def __get__(self, instance: None, owner: type) -> "Setting[T]": ...
-    @overload
-    def __get__(self, instance: object, owner: type) -> T: ...
-    def __get__(self, instance: object | None, owner: type) -> "T | Setting[T]":
-        if instance is None:
-            return self
+    def __get__(self, instance: object, owner: type) -> T:
         value: T = getattr(settings, self.name, self.default)
         return value
 

@@ -4,7 +4,7 @@ from django.test import override_settings
 from pusherable.conf import Conf, Setting, conf
 from tests.listeners import MASTER_KEY
 
-SETTINGS = [name for name in dir(Conf) if isinstance(getattr(Conf, name), Setting)]
+SETTINGS = {name: setting for name, setting in vars(Conf).items() if isinstance(setting, Setting)}
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -19,7 +19,7 @@ def test_every_setting_is_read_when_it_is_used(name):
 def test_every_setting_has_a_default(name, settings):
     if hasattr(settings, name):
         delattr(settings, name)
-    assert getattr(conf, name) == getattr(Conf, name).default
+    assert getattr(conf, name) == SETTINGS[name].default
 
 
 @pytest.mark.parametrize("missing", ["PUSHER_APP_ID", "PUSHER_KEY", "PUSHER_SECRET"])
