@@ -21,7 +21,7 @@ _ALL_KINDS = ", ".join(f'"{kind}"' for kind in KINDS)
 
 @checks.register(checks.Tags.compatibility)
 def check_channels(**_kwargs: Any) -> list[checks.CheckMessage]:
-    return [*_kinds(), *_feed(), *_functions(), *_listeners(), *_names(), *_users()]
+    return [*_kinds(), *_functions(), *_listeners(), *_names(), *_users()]
 
 
 @checks.register(checks.Tags.security, deploy=True)
@@ -55,16 +55,6 @@ def _kinds() -> Iterator[checks.CheckMessage]:
                 obj=owner,
                 id="pusherable.E019",
             )
-
-
-def _feed() -> Iterator[checks.CheckMessage]:
-    if not isinstance(conf.PUSHERABLE_FEED, bool):
-        yield checks.Error(
-            f"PUSHERABLE_FEED = {conf.PUSHERABLE_FEED!r} is neither True nor False.",
-            hint="Write PUSHERABLE_FEED = True (live lists of all that happens, at a message an event) "
-            "or PUSHERABLE_FEED = False (the default).",
-            id="pusherable.E024",
-        )
 
 
 def _functions() -> Iterator[checks.CheckMessage]:

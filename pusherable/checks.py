@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from math import inf
-from typing import Any
+from typing import Any, Final
 
 from django.apps import apps
 from django.core import checks
@@ -23,6 +23,12 @@ NEW_KEY = (
     "Write the 44 characters that `openssl rand -base64 32` prints, and keep them as secret as PUSHER_SECRET."
 )
 _CREDENTIALS = ("PUSHER_APP_ID", "PUSHER_KEY", "PUSHER_SECRET")
+#: Of each setting that is True or False: the id of its check, and what the one and the other mean.
+_SWITCHES: Final = {
+    "PUSHER_SSL": ("E007", " (https, the default)", " (http)"),
+    "PUSHERABLE_RECORD_READING": ("E023", " (who reads the log is in it, the default)", ""),
+    "PUSHERABLE_FEED": ("E024", " (live lists of all that happens, at a message an event)", " (the default)"),
+}
 
 
 @checks.register(checks.Tags.compatibility)
@@ -30,6 +36,7 @@ def check_settings(**_kwargs: Any) -> list[checks.CheckMessage]:
     return [
         *_credentials(),
         *_connection(),
+        *_switches(),
         *_encryption(),
         *_backends(),
         *_delivery(),
@@ -72,7 +79,7 @@ def _credentials() -> Iterator[checks.CheckMessage]:
 
 
 def _connection() -> Iterator[checks.CheckMessage]:
-    host, port, tls, timeout = conf.PUSHER_HOST, conf.PUSHER_PORT, conf.PUSHER_SSL, conf.PUSHER_TIMEOUT
+    host, port, timeout = conf.PUSHER_HOST, conf.PUSHER_PORT, conf.PUSHER_TIMEOUT
     if not isinstance(conf.PUSHER_CLUSTER, str):
         yield checks.Error(
             f"PUSHER_CLUSTER = {conf.PUSHER_CLUSTER!r} is not a string.",
@@ -92,18 +99,22 @@ def _connection() -> Iterator[checks.CheckMessage]:
             hint="Write a number from 1 to 65535, for example PUSHER_PORT = 6001.",
             id="pusherable.E006",
         )
-    if not isinstance(tls, bool):
-        yield checks.Error(
-            f"PUSHER_SSL = {tls!r} is neither True nor False.",
-            hint="Write PUSHER_SSL = True (https, the default) or PUSHER_SSL = False (http).",
-            id="pusherable.E007",
-        )
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 < timeout < inf:
         yield checks.Error(
             f"PUSHER_TIMEOUT = {timeout!r} is not a number of seconds above 0.",
             hint="Write for example PUSHER_TIMEOUT = 5.",
             id="pusherable.E008",
         )
+
+
+def _switches() -> Iterator[checks.CheckMessage]:
+    for name, (number, yes, no) in _SWITCHES.items():
+        if not isinstance(value := getattr(conf, name), bool):
+            yield checks.Error(
+                f"{name} = {value!r} is neither True nor False.",
+                hint=f"Write {name} = True{yes} or {name} = False{no}.",
+                id=f"pusherable.{number}",
+            )
 
 
 def _encryption() -> Iterator[checks.CheckMessage]:
@@ -180,13 +191,6 @@ def _recording() -> Iterator[checks.CheckMessage]:
             hint='Write for example "myproject.audit.context", a function that takes the request (or None) '
             "and returns a dict.",
             id="pusherable.E013",
-        )
-    if not isinstance(conf.PUSHERABLE_RECORD_READING, bool):
-        yield checks.Error(
-            f"PUSHERABLE_RECORD_READING = {conf.PUSHERABLE_RECORD_READING!r} is neither True nor False.",
-            hint="Write PUSHERABLE_RECORD_READING = True (who reads the log is in it, the default) or "
-            "PUSHERABLE_RECORD_READING = False.",
-            id="pusherable.E023",
         )
 
 
