@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from math import inf
 from typing import Any, Final
 
-from django.apps import apps
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.utils import timezone
@@ -15,6 +14,7 @@ from pusherable.conf import conf
 from pusherable.delivery.dispatchers import dispatcher
 from pusherable.delivery.transports import transport
 from pusherable.encryption import master_key
+from pusherable.models import model_of
 from pusherable.origin import trusted_networks
 from pusherable.retention.policy import Policy
 
@@ -206,7 +206,7 @@ def _retention() -> Iterator[checks.CheckMessage]:
         )
         return
     for key in conf.PUSHERABLE_RETENTION:
-        if "." in key and not _is_installed(key):
+        if "." in key and model_of(key) is None:
             yield checks.Error(
                 f"PUSHERABLE_RETENTION names {key!r}, but no installed model has this label.",
                 hint='Write app label and model, for example "blog.post", or its events expire by another '
@@ -215,21 +215,10 @@ def _retention() -> Iterator[checks.CheckMessage]:
             )
 
 
-def _is_installed(label: str) -> bool:
-    try:
-        apps.get_model(label)
-    except LookupError:
-        return False
-    return True
-
-
 def _names_a_field(entry: str) -> bool:
     label, _, name = entry.rpartition(".")
-    try:
-        fields = apps.get_model(label)._meta.get_fields()
-    except (LookupError, ValueError):
-        return False
-    return name.lower() in {field.name.lower() for field in fields}
+    model = model_of(label)
+    return model is not None and name.lower() in {field.name.lower() for field in model._meta.get_fields()}
 
 
 def is_function(value: object) -> bool:

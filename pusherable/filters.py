@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from django import forms
-from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db.models import Q, QuerySet
@@ -13,7 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django_filters import CharFilter, ChoiceFilter, Filter, FilterSet
 
-from pusherable.models import AccessEvent
+from pusherable.models import AccessEvent, model_of
 from pusherable.moments import MomentField
 from pusherable.retention.durations import ago
 from pusherable.snapshots import clean, object_type
@@ -198,8 +197,7 @@ class AccessEventFilter(FilterSet):  # type: ignore[misc]
 
 
 def type_of_label(label: str) -> str:
-    try:
-        return object_type(apps.get_model(label))
-    except LookupError:  # the log outlives the apps
-        app, _dot, model = label.partition(".")
-        return f"{app}.{model.lower()}"
+    if model := model_of(label):
+        return object_type(model)
+    app, _dot, name = label.partition(".")  # the log outlives the apps
+    return f"{app}.{name.lower()}"

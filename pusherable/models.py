@@ -4,6 +4,7 @@ import datetime as dt
 from typing import Any, Self
 from zlib import crc32
 
+from django.apps import apps
 from django.db import models
 from django.db.models import OuterRef, Subquery
 from django.utils import timezone
@@ -29,6 +30,14 @@ class Action(models.TextChoices):
     LEFT = "left", _("left")
     SEARCH = "search", _("search")
     EXPORT = "export", _("export")
+
+
+def model_of(label: str) -> type[models.Model] | None:
+    """The model that an object type names; None where there is none any more, or never was."""
+    try:
+        return apps.get_model(label)
+    except (LookupError, ValueError):
+        return None
 
 
 class AccessEventQuerySet(models.QuerySet["AccessEvent"]):

@@ -2,9 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any
 
-from django.apps import apps
 from django.contrib.admin import AdminSite
 from django.contrib.admin.utils import quote
 from django.core.exceptions import ValidationError
@@ -13,12 +12,10 @@ from django.db.models import Case, Value, When
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 
-from pusherable.models import AccessEvent
+from pusherable.models import AccessEvent, model_of
 
 #: An object: its type and its key, as events have them.
 Object = tuple[str, str]
-
-_NOWHERE: Final = (LookupError, ValueError)
 
 
 def add_links(events: Iterable[AccessEvent], site: AdminSite, request: HttpRequest) -> None:
@@ -68,13 +65,9 @@ def _keys(events: Iterable[AccessEvent]) -> dict[str, set[str]]:
 
 def _shown(label: str, site: AdminSite, request: HttpRequest) -> type[models.Model] | None:
     """The model, if the site has it and the user may see it."""
-    try:
-        model = apps.get_model(label)
-    except _NOWHERE:
-        return None
-    if not site.is_registered(model) or not site.get_model_admin(model).has_view_permission(request):
-        return None
-    return model
+    model = model_of(label)
+    is_seen = model and site.is_registered(model) and site.get_model_admin(model).has_view_permission(request)
+    return model if is_seen else None
 
 
 def _value(model: type[models.Model], key: str) -> Any:

@@ -4,11 +4,9 @@ import datetime as dt
 import json
 from typing import Any, Final, NamedTuple
 
-from django.apps import apps
-
 from pusherable.channels import FEED
 from pusherable.encryption import is_encrypted
-from pusherable.models import AccessEvent, Delivery
+from pusherable.models import AccessEvent, Delivery, model_of
 
 #: Pusher refuses more bytes of UTF-8 than this in one event's data (https://pusher.com/docs/channels/library_auth_reference/rest-api).
 MAX_DATA: Final = 10_240
@@ -67,10 +65,8 @@ def encode(event: AccessEvent, limit: int = MAX_DATA, *, replayed: bool = False)
 
 
 def _key(event: AccessEvent) -> dict[str, Any]:
-    try:
-        name = apps.get_model(event.object_type)._meta.pk.name
-    except (LookupError, ValueError):  # the app is no longer installed, or this never was a model
-        name = "pk"
+    model = model_of(event.object_type)
+    name = model._meta.pk.name if model else "pk"
     key = event.snapshot.get(name, event.object_pk)
     return {name: key if len(str(key)) <= 255 else event.object_pk}
 
