@@ -282,13 +282,6 @@ class Archive:
         lines.unlink()
 
 
-def read(path: Path) -> Iterator[list[AccessEvent]]:
-    """The events of an archive in chunks, as instances that are not saved; the file is verified first."""
-    manifest = Manifest.of(path)
-    manifest.verify()
-    yield from manifest.chunks()
-
-
 def encode(record: Record) -> str:
     """A line of an archive."""
     return _encoder.encode(record)

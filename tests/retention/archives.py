@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pusherable.models import AccessEvent
-from pusherable.retention.archive import COLUMNS, ArchiveError, Manifest, read
+from pusherable.retention.archive import COLUMNS, ArchiveError, Manifest
 from tests.retention.conftest import LONG_AGO
 
 #: What is hard to write down, or to read again.
@@ -44,6 +44,13 @@ def row(pk=1, **fields):
         "channels": [],
     } | fields
     return [values[name] for name in COLUMNS]
+
+
+def read(path):
+    """The events of an archive in chunks; the file is verified first."""
+    manifest = Manifest.of(path)
+    manifest.verify()
+    yield from manifest.chunks()
 
 
 def rows_of(path):

@@ -11,7 +11,7 @@ import pytest
 from django.utils import timezone
 
 from pusherable.models import AccessEvent
-from pusherable.retention.archive import COLUMNS, Archive, ArchiveError, Manifest, read
+from pusherable.retention.archive import COLUMNS, Archive, ArchiveError, Manifest
 from tests.retention.archives import (
     AWKWARD,
     change,
@@ -20,6 +20,7 @@ from tests.retention.archives import (
     manifest_of,
     names,
     noise,
+    read,
     refused,
     row,
     rows_of,

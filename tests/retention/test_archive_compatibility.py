@@ -7,7 +7,7 @@ import json
 
 from django.forms.models import model_to_dict
 
-from pusherable.retention.archive import read
+from tests.retention.archives import read
 
 #: As version 1.0 writes an event. Do not change it: add another one beside it.
 SCHEMA_1 = {

@@ -9,7 +9,7 @@ import duckdb
 import pytest
 
 from pusherable.retention import archive as archives
-from pusherable.retention.archive import COLUMNS, JSON_COLUMNS, Archive, ArchiveError, Manifest, read
+from pusherable.retention.archive import COLUMNS, JSON_COLUMNS, Archive, ArchiveError, Manifest
 from tests.retention.archives import (
     AWKWARD,
     change,
@@ -17,6 +17,7 @@ from tests.retention.archives import (
     files_up_to,
     names,
     noise,
+    read,
     refused,
     row,
     rows_of,

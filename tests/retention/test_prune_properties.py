@@ -18,11 +18,12 @@ from pusherable.management.options import matching
 from pusherable.models import AccessEvent, Delivery
 from pusherable.retention import partitions
 from pusherable.retention import prune as module
-from pusherable.retention.archive import Archive, read
+from pusherable.retention.archive import Archive
 from pusherable.retention.conversion import convert
 from pusherable.retention.expired import Expired
 from pusherable.retention.policy import Policy
 from pusherable.retention.prune import Prune
+from tests.retention.archives import read
 from tests.retention.tables import table
 
 __all__ = ["table"]
