@@ -1,10 +1,9 @@
 """What can be done with the events that were selected in the admin's list."""
 
-from typing import TYPE_CHECKING, Final
+from typing import Final, TypeAlias
 
 from django.contrib import admin, messages
 from django.db import router, transaction
-from django.db.models import QuerySet
 from django.http import HttpRequest, StreamingHttpResponse
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
@@ -14,15 +13,11 @@ from pusherable.browsing.paging import LARGE
 from pusherable.conf import conf
 from pusherable.delivery.dispatchers import wake
 from pusherable.delivery.replay import CHUNK, enqueue
+from pusherable.filters import Events
 from pusherable.models import AccessEvent
 from pusherable.reading import record_export_of
 
-if TYPE_CHECKING:
-    ModelAdmin = admin.ModelAdmin[AccessEvent]
-else:
-    ModelAdmin = admin.ModelAdmin
-
-Events = QuerySet[AccessEvent]
+ModelAdmin: TypeAlias = "admin.ModelAdmin[AccessEvent]"
 
 
 @admin.action(description=_("Export as CSV"), permissions=["export"])
