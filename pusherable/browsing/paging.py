@@ -50,18 +50,18 @@ class Page:
     looked_through: int | None = None
 
     @classmethod
-    def of(cls, filterset: AccessEventFilter, *, size: int = SIZE, without: tuple[str, ...] = LARGE) -> Self:
+    def of(cls, filterset: AccessEventFilter, *, size: int = SIZE) -> Self:
         """The page at the filter's ``before_id`` or ``after_id``, or the first; empty if it is invalid.
 
-        The events come with their delivery, and without these columns.
+        The events come with their delivery, and without the large columns.
         """
         if not filterset.is_valid():
             return cls([])
         after, before = (filterset.form.cleaned_data[name] for name in CURSORS)
         is_upwards = after is not None and before is None
-        way = replace(Way.of(filterset), is_upwards=is_upwards, without=without)
+        way = replace(Way.of(filterset), is_upwards=is_upwards)
         rows = way.rows(after, before)
-        found = way.found(rows).select_related("delivery").defer(*without)
+        found = way.found(rows).select_related("delivery").defer(*LARGE)
         events: list[AccessEvent] = list(found[: size + 1])
         end: int | None = None
         looked_through = None
@@ -191,7 +191,7 @@ class _Window(BaseTable):
         return f"({self.sql}) {connection.ops.quote_name(self.alias)}", self.params
 
 
-def newest(filterset: AccessEventFilter, size: int, without: tuple[str, ...] = LARGE) -> Events:
+def newest(filterset: AccessEventFilter, size: int, without: tuple[str, ...]) -> Events:
     """So many of the newest events of a valid filter at most, without these columns: in one query.
 
     It may be a second one where there is a time among the parameters.
