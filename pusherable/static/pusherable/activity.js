@@ -18,7 +18,6 @@
     const TIMEOUT = 30_000; // ms
     const QUIET = 1000; // ms in which what is to be announced is gathered
     const SILENCE = 10_000; // ms after an announcement, in which there is no other
-    const HEARD = 500; // ids of messages that are remembered
     const MINUTE = 60_000; // ms
     const UNITS = [["year", 31_557_600], ["month", 2_629_800], ["day", 86_400], ["hour", 3600], ["minute", 60]];
 
@@ -142,12 +141,13 @@
         /** What shows an answer of the site, and asks for it whenever there may be another one. */
         class PusherableLive extends HTMLElement {
             #connected = new AbortController();
-            #heard = new Set();
+            #isNew = window.pusherable.duplicateFilter();
 
             connectedCallback() {
                 this.#connected = new AbortController();
                 const { signal } = this.#connected;
-                follow(this.dataset.channel, (id) => this.#isNews(id), () => this.#ask(), signal);
+                const isNews = (id) => Number.isSafeInteger(id) && this.mayBeNews(id) && this.#isNew(id);
+                follow(this.dataset.channel, isNews, () => this.#ask(), signal);
             }
 
             disconnectedCallback() {
@@ -156,18 +156,6 @@
 
             load(/** @type {string} */ url) {
                 return load(url, this.#connected.signal);
-            }
-
-            /** Delivery is at least once. */
-            #isNews(/** @type {unknown} */ id) {
-                if (!Number.isSafeInteger(id) || this.#heard.has(id) || !this.mayBeNews(id)) {
-                    return false;
-                }
-                this.#heard.add(id);
-                if (this.#heard.size > HEARD) {
-                    this.#heard.delete(this.#heard.values().next().value); // the oldest
-                }
-                return true;
             }
 
             async #ask() {

@@ -8,10 +8,11 @@
  * Every event calls the page's `pusherable_notify(event, data)`, if it has one, and dispatches a bubbling
  * `pusherable:event` from the element, with {event, channel, data} as its detail.
  *
- * viewers.js shares the connection through `window.pusherable`, which is there once the element is defined:
+ * The other scripts share the connection through `window.pusherable`, which is there once the element is defined:
  *
  *     const leave = pusherable.join(channel, (event, data) => { ... });   // also hears `pusher:...` events
  *     pusherable.edit(channel, true);   // on this presence channel, the user is one who edits; or no longer
+ *     const isNew = pusherable.duplicateFilter();   // tells an event's first copy from later ones, by its id
  */
 (() => {
     "use strict";
@@ -261,7 +262,7 @@
             return; // the script is on the page twice
         }
         const { join, edit } = connection(settings);
-        window.pusherable = Object.freeze({ join, edit });
+        window.pusherable = Object.freeze({ duplicateFilter, edit, join });
 
         class PusherableSubscribe extends HTMLElement {
             static observedAttributes = ["data-channel", "data-events"];
