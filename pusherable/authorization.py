@@ -11,11 +11,10 @@ from django.contrib.auth import get_permission_codename
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.db import models
 from django.urls import NoReverseMatch, URLPattern, URLResolver, get_resolver, reverse
-from django.utils.module_loading import import_string
 from pusher.signature import sign
 
 from pusherable.channels import FEED, PREFIXES, Target, kind_of, parse
-from pusherable.conf import conf
+from pusherable.conf import conf, function_of
 from pusherable.encryption import is_encrypted, shared_secret
 from pusherable.mixins import PusherOptions
 from pusherable.presence import channel_data
@@ -54,8 +53,9 @@ def permitted(user: Any, names: Sequence[str]) -> dict[str, models.Model | None]
         allowed[FEED] = None
     for name, target in targets.items():
         obj = objects.get((target.model, target.pk))
+        may_subscribe = function_of(conf.PUSHERABLE_CAN_SUBSCRIBE)
         # Asked for an object that does not exist, too: the answer must not come sooner then.
-        if _may_subscribe(user, obj or target.model(pk=target.pk), name) and obj is not None:
+        if may_subscribe(user, obj or target.model(pk=target.pk), name) and obj is not None:
             allowed[name] = obj
     return allowed
 
@@ -73,12 +73,6 @@ def _answer(user: Any, name: str, socket_id: str, editing: bool) -> Answer | Non
             logger.error("Nobody can listen to %r: %s", name, error)  # noqa: TRY400  # a traceback tells no more
             return None
     return {"auth": f"{conf.PUSHER_KEY}:{sign(conf.PUSHER_SECRET, signed)}"} | answer
-
-
-def _may_subscribe(user: Any, obj: models.Model, name: str) -> bool:
-    function = conf.PUSHERABLE_CAN_SUBSCRIBE
-    check = import_string(function) if isinstance(function, str) else function
-    return bool(check(user, obj, name))
 
 
 def can_subscribe(user: Any, obj: models.Model, channel: str) -> bool:  # noqa: ARG001  # as the project's own

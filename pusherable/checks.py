@@ -8,9 +8,8 @@ from typing import Any, Final
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.utils import timezone
-from django.utils.module_loading import import_string
 
-from pusherable.conf import conf
+from pusherable.conf import conf, function_of
 from pusherable.delivery.dispatchers import dispatcher
 from pusherable.delivery.transports import transport
 from pusherable.encryption import master_key
@@ -224,7 +223,7 @@ def _names_a_field(entry: str) -> bool:
 def is_function(value: object) -> bool:
     """Whether the value is a function, or the path of one."""
     try:
-        return callable(import_string(value) if isinstance(value, str) else value)
+        return callable(function_of(value))
     except (ImportError, TypeError, ValueError):  # the last two for a path that begins with a dot
         return False
 

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypedDict, TypeVar
 
 from django.conf import settings
 from django.http import HttpRequest
+from django.utils.module_loading import import_string
 
 T = TypeVar("T")
 
@@ -90,3 +91,8 @@ class Conf:
 
 
 conf = Conf()
+
+
+def function_of(value: Any) -> Any:
+    """The function that a setting is, or is the path of."""
+    return import_string(value) if isinstance(value, str) else value

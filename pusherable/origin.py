@@ -7,9 +7,8 @@ from typing import Any, Final
 
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
-from django.utils.module_loading import import_string
 
-from pusherable.conf import conf
+from pusherable.conf import conf, function_of
 from pusherable.snapshots import clean, object_key
 
 #: In ``PUSHERABLE_TRUSTED_PROXIES``: a proxy that reaches the server over a Unix socket has no address.
@@ -95,7 +94,7 @@ def context(request: HttpRequest | None) -> dict[str, Any]:
     added = conf.PUSHERABLE_CONTEXT
     if added is None:
         return facts
-    more = (import_string(added) if isinstance(added, str) else added)(request)
+    more = function_of(added)(request)
     if not isinstance(more, Mapping):
         raise ImproperlyConfigured(f"PUSHERABLE_CONTEXT returned {more!r}: it must return a dict.")
     return facts | dict(more)

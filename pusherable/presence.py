@@ -7,9 +7,8 @@ from typing import Any, Final
 from urllib.parse import quote, unquote
 
 from django.core.serializers.json import DjangoJSONEncoder
-from django.utils.module_loading import import_string
 
-from pusherable.conf import conf
+from pusherable.conf import conf, function_of
 from pusherable.origin import actor
 from pusherable.snapshots import clean
 
@@ -55,7 +54,7 @@ def user_info(user: Any) -> dict[str, Any]:
     function = conf.PUSHERABLE_PRESENCE_INFO
     if function is None:
         return info
-    added = info | dict((import_string(function) if isinstance(function, str) else function)(user))
+    added = info | dict(function_of(function)(user))
     if (size := len(_dump(added).encode())) > MAX_INFO_BYTES:
         logger.error(
             "PUSHERABLE_PRESENCE_INFO gives %s bytes for user %r; Pusher takes %s: the name alone is sent.",
