@@ -264,7 +264,7 @@ class AccessEventAdminMixin(Base):
 
     @admin.display(description=_("action"))
     def what(self, event: AccessEvent) -> str:
-        return format_html('<span class="pusherable-action">{}</span>', action_label(event.action))
+        return format_html('<span class="pusherable-action">{}</span>', Action.name_of(event.action))
 
     @admin.display(description=_("object"))
     def object(self, event: AccessEvent) -> str:
@@ -291,7 +291,3 @@ class AccessEventAdminMixin(Base):
 @admin.register(AccessEvent)
 class AccessEventAdmin(AccessEventAdminMixin, admin.ModelAdmin):  # type: ignore[type-arg]
     pass
-
-
-def action_label(action: str) -> str:
-    return str(dict(Action.choices).get(action, action))

@@ -31,6 +31,11 @@ class Action(models.TextChoices):
     SEARCH = "search", _("search")
     EXPORT = "export", _("export")
 
+    @classmethod
+    def name_of(cls, action: str) -> str:
+        """What people call it; one of the project's own is called what it is."""
+        return str(dict(cls.choices).get(action, action))
+
 
 def model_of(label: str) -> type[models.Model] | None:
     """The model that an object type names; None where there is none any more, or never was."""

@@ -122,8 +122,7 @@ class Charts:
     @cached_property
     def actions(self) -> list[tuple[str, int]]:
         """The most frequent ones, and one for the others: what they are called, and how many there are."""
-        names = dict(Action.choices)
-        actions = [(str(names.get(action, action)), count) for action, count in self._counts[:ACTIONS]]
+        actions = [(Action.name_of(action), count) for action, count in self._counts[:ACTIONS]]
         others = sum(count for _action, count in self._counts[ACTIONS:])
         return [*actions, (gettext("other actions"), others)] if others else actions
 

@@ -45,8 +45,7 @@ class Listing:
         """The filter's form, with what there is to choose from."""
         form: forms.Form = self.filterset.form
         form.auto_id = "pusherable-%s"  # a site has ids of its own
-        names = dict(Action.choices)
-        actions = [(action, names.get(action, action)) for action in self.facets.actions]
+        actions = [(action, Action.name_of(action)) for action in self.facets.actions]
         types = [(label, label) for label in self.facets.object_types]
         for name, choices in (("action", actions), ("object_type", types)):
             if not choices:
