@@ -161,7 +161,8 @@ class Way:
 
     def _past(self, key: int, lookup: str) -> Q:
         """The side of an event that comes after it ("gt") or before it ("lt"), in the order of the index."""
-        by_id = Q((f"pk__{lookup}", key))
+        # By the event's own column: that of a relation fails for a number that is too large for it.
+        by_id = Q((f"{'event__id' if self.is_queue else 'id'}__{lookup}", key))
         if not self.is_by_time:
             return by_id
         # If it has gone since, the one after it stands in.

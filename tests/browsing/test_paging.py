@@ -128,6 +128,14 @@ def test_events_of_one_moment_are_on_one_page_each():
     assert [event for one in pages(after="2026-11-22", size=6) for event in one.events] == events[::-1]
 
 
+@pytest.mark.parametrize("data", [{}, {"status": "failed"}, {"status": "pending", "action": "view"}])
+def test_an_id_may_be_larger_than_any(data):
+    event = log(1, channels=["poll_1"])[0]
+    Delivery.of(event, failed_at=NOON if data.get("status") == "failed" else None).save(force_insert=True)
+    assert page(**data, before_id="9" * 30).events == [event]
+    assert page(**data, after_id="9" * 30).events == []
+
+
 def test_the_event_at_which_a_page_begins_may_go():
     events = log(20)
     older = page(after="2026-11-22").older
