@@ -23,7 +23,15 @@ from pusherable.mixins import PusherOptions
 from pusherable.models import AccessEvent, Action
 from pusherable.moments import local
 from pusherable.recording import record_access
-from pusherable.snapshots import difference, is_settled, object_key, object_type, snapshot, state
+from pusherable.snapshots import (
+    difference,
+    is_settled,
+    object_key,
+    object_type,
+    snapshot,
+    state,
+    stored_state,
+)
 from pusherable.versions import digest
 
 #: What the change form sends along: the version that it shows, the event of its page, and the version that
@@ -34,6 +42,7 @@ OVERWRITE: Final = "_pusherable_overwrite"
 
 # What is known of an object whose form is being saved is kept on the instance: a ModelAdmin serves all
 # requests, and is given nothing else when it is asked to log what was saved.
+_SHOWN: Final = "_pusherable_shown"
 _BEFORE: Final = "_pusherable_before"
 _INLINES: Final = "_pusherable_inlines"
 
@@ -94,7 +103,7 @@ class PusherableModelAdmin(PusherOptions, ModelAdmin):  # type: ignore[type-arg]
     def _opened(self, request: HttpRequest, obj: models.Model, form: Any) -> dict[str, Any]:
         """Record that the change form is shown; returns what its template has to know."""
         # What a form that is shown again has left in the object was never saved.
-        shown = vars(obj).get(_BEFORE) or _settled([obj])[0]
+        shown = vars(obj).get(_SHOWN) or _settled([obj])[0]
         is_editing = self.has_change_permission(request, obj)
         event = self.record_pusher_event(request, Action.UPDATE if is_editing else Action.VIEW, shown)
         hidden = {name: request.POST[name] for name in (VERSION, OPENED) if name in request.POST}
@@ -132,9 +141,11 @@ class PusherableModelAdmin(PusherOptions, ModelAdmin):  # type: ignore[type-arg]
         form = super().get_form(request, obj, change=change, **kwargs)
         if obj is None or request.method != "POST":
             return form
-        # Validating the form already writes to the object, so this is the last moment to read it.
+        # Validating the form already writes to the object, so this is the last moment to read it; in whole,
+        # because what is changed within a value, such as a dictionary, is changed in a copy, too.
         if _BEFORE not in vars(obj):
-            vars(obj)[_BEFORE] = _settled([obj])[0]
+            shown = _settled([obj])[0]
+            vars(obj).update({_SHOWN: shown, _BEFORE: state(shown)})
         metaclass: Any = type(form)
         known = {"pusherable_sent": request.POST, "pusherable_before": vars(obj)[_BEFORE]}
         return metaclass(form.__name__, (_CheckedForm, form), known)
@@ -142,7 +153,7 @@ class PusherableModelAdmin(PusherOptions, ModelAdmin):  # type: ignore[type-arg]
     def save_form(self, request: HttpRequest, form: Any, change: Any) -> Any:
         # One of `list_editable`, since every other has been through `get_form`.
         if change and _BEFORE not in vars(form.instance):
-            vars(form.instance)[_BEFORE] = _stored([form.instance]).get(form.instance.pk)
+            vars(form.instance)[_BEFORE] = stored_state(form.instance)
         return super().save_form(request, form, change=change)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: Any) -> None:
@@ -174,8 +185,10 @@ class PusherableModelAdmin(PusherOptions, ModelAdmin):  # type: ignore[type-arg]
         with transaction.atomic(using=router.db_for_write(self.model)) if deletes else nullcontext():
             return super().response_action(request, *args, **kwargs)
 
-    def _record_updated(self, request: HttpRequest, before: models.Model | None, after: models.Model) -> None:
-        changes = difference(after._meta.model, state(before), state(after)) if before else None
+    def _record_updated(
+        self, request: HttpRequest, before: dict[str, Any] | None, after: models.Model
+    ) -> None:
+        changes = difference(after._meta.model, before, state(after)) if before else None
         self.record_pusher_event(request, Action.UPDATED, after, changes)
 
     def _record_inlines(self, request: HttpRequest, obj: models.Model) -> None:
@@ -183,7 +196,7 @@ class PusherableModelAdmin(PusherOptions, ModelAdmin):  # type: ignore[type-arg]
             saved = [*formset.new_objects, *(changed for changed, _fields in formset.changed_objects)]
             for after in _settled(each for each in saved if each.pk is not None):
                 if after.pk in before:
-                    self._record_updated(request, before.pop(after.pk), after)
+                    self._record_updated(request, state(before.pop(after.pk)), after)
                 else:
                     self.record_pusher_event(request, Action.CREATED, after)
             for gone in before.values():
@@ -194,19 +207,19 @@ class _CheckedForm(ModelForm):  # type: ignore[type-arg]
     """A change form that does not overwrite what its page did not show."""
 
     pusherable_sent: QueryDict
-    pusherable_before: models.Model
+    pusherable_before: dict[str, Any]
     #: The version that would be overwritten.
     pusherable_newer = ""
 
     def clean(self) -> Any:
         cleaned_data = super().clean()
-        sent, before = self.pusherable_sent, self.pusherable_before
+        sent = self.pusherable_sent
         # A form that was sent twice, by a double click, changes nothing the second time.
         if sent.get(VERSION) and self.has_changed():
-            stored = digest(before, state(before), self.fields)
+            stored = digest(self.instance, self.pusherable_before, self.fields)
             if stored not in {sent[VERSION], sent.get(OVERWRITE)}:
                 self.pusherable_newer = stored
-                warning = _warning(before, sent.get(OPENED, ""))
+                warning = _warning(self.instance, sent.get(OPENED, ""))
                 self.add_error(None, ValidationError(warning, code="pusherable_changed"))
         return cleaned_data
 

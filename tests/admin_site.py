@@ -7,7 +7,7 @@ from django.urls import include, path
 
 from pusherable.model_admin import PusherableModelAdmin
 from pusherable.models import AccessEvent
-from tests.testapp.models import Everything, Poll, Tag
+from tests.testapp.models import Document, Everything, Poll, Tag
 
 POLLS = "/admin/testapp/poll/"
 
@@ -52,7 +52,7 @@ class RecordedUserAdmin(PusherableModelAdmin, UserAdmin):
     pass
 
 
-site.register(Tag, PusherableModelAdmin)
+site.register([Document, Tag], PusherableModelAdmin)
 site.register(AccessEvent)  # records nothing
 
 urlpatterns = [

@@ -8,12 +8,13 @@ from django.test import Client
 
 from pusherable.authorization import broadcast_models, broadcasts
 from pusherable.channel_checks import check_channels
+from pusherable.model_admin import PusherableModelAdmin
 from pusherable.models import AccessEvent
 from pusherable.redaction import REDACTED
 from pusherable.testing import capture_events
 from tests import admin_site
 from tests.admin_site import POLLS, delete_selected, form, inlines
-from tests.testapp.models import Bookmark, Everything, Poll, Tag
+from tests.testapp.models import Bookmark, Document, Everything, Poll, Tag
 
 pytestmark = pytest.mark.django_db
 
@@ -238,6 +239,18 @@ def test_what_the_project_saves_itself(admin_client, poll, monkeypatch):
     assert events[1].snapshot["slug"] == "by-hand"
 
 
+def test_what_the_project_changes_within_a_value(admin_client, monkeypatch):
+    def save_model(self, request, obj, form, change):
+        obj.notes["versions"] += 1
+        obj.save()
+
+    monkeypatch.setattr(PusherableModelAdmin, "save_model", save_model)
+    obj = Document.objects.create(title="Minutes", notes={"versions": 1})
+    with capture_events() as events:
+        admin_client.post(f"/admin/testapp/document/{obj.pk}/change/", {"id": obj.pk, "title": "Minutes"})
+    assert events[0].changes == {"notes": [{"versions": 1}, {"versions": 2}]}
+
+
 def test_changing_in_the_list(admin_client, poll):
     other = Poll.objects.create(question="Other?", pub_date=poll.pub_date)
     data = {"form-TOTAL_FORMS": 2, "form-INITIAL_FORMS": 2, "_save": "Save"}
@@ -343,12 +356,13 @@ def test_a_change_without_its_event_is_not_saved(poll, without_table):
 
 
 def test_who_broadcasts():
-    assert set(broadcast_models()) == {Everything, Poll, Tag, User}
+    assert set(broadcast_models()) == {Document, Everything, Poll, Tag, User}
     kinds = {(each.model, each.kind, str(each.view)) for each in broadcasts()}
     assert kinds == {
         (Poll, "public", "testapp.PollAdmin"),
         (Everything, "private", "testapp.EverythingAdmin"),
         (Everything, "public", "None"),
+        (Document, "public", "testapp.PusherableModelAdmin"),
         (Tag, "public", "testapp.PusherableModelAdmin"),
         (User, "public", "auth.RecordedUserAdmin"),
     }

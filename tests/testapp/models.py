@@ -95,6 +95,7 @@ class Everything(models.Model):
 class Document(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
     title = models.CharField(max_length=100)
+    notes = models.JSONField(default=dict, editable=False)
 
 
 class Page(models.Model):

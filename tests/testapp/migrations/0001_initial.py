@@ -40,6 +40,7 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.UUIDField(default=uuid.uuid4, primary_key=True, serialize=False)),
                 ("title", models.CharField(max_length=100)),
+                ("notes", models.JSONField(default=dict, editable=False)),
             ],
         ),
         migrations.CreateModel(
