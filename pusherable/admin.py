@@ -101,8 +101,9 @@ class AccessEventAdminMixin(Base):
             "may_export": self.has_export_permission(request),
         }
         response = super().changelist_view(request, extra | (extra_context or {}))
-        if isinstance(response, TemplateResponse) and response.context_data:
-            record_search(request, response.context_data["cl"].filterset)
+        page = response.context_data if isinstance(response, TemplateResponse) else None
+        if page and "cl" in page:  # the page of an action of the project's has no list
+            record_search(request, page["cl"].filterset)
         return response
 
     def get_urls(self) -> list[URLPattern]:

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from django.db import connection
+from django.template.response import TemplateResponse
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -189,6 +190,14 @@ def test_nobody_deletes(admin_client, broadcast):
     run(admin_client, "delete_selected", *broadcast, post="yes")
     assert AccessEvent.objects.count() == 3
     assert "delete_selected" not in admin_client.get(LIST).content.decode()
+
+
+def test_an_action_of_the_project_may_have_a_page(admin_client, record, monkeypatch):
+    def flag(model_admin, request, events):
+        return TemplateResponse(request, "admin/base_site.html", {"title": f"Flag {len(events)} event?"})
+
+    monkeypatch.setattr(AccessEventAdmin, "actions", [*AccessEventAdmin.actions, flag])
+    assert "Flag 1 event?" in run(admin_client, "flag", record()).text
 
 
 def test_they_are_found_by_their_keys(admin_client, record):
