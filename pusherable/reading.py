@@ -51,7 +51,8 @@ def _is_search(filterset: AccessEventFilter) -> bool:
 
 
 def _asked(event: AccessEvent) -> dict[str, str] | None:
-    query = event.context.get("query") if event.action == Action.SEARCH else None
+    is_search = (event.object_type, event.action) == (LOG, Action.SEARCH)  # and not one of the project's own
+    query = event.context.get("query") if is_search else None
     return query and {name: value for name, value in query.items() if name not in CURSORS}
 
 

@@ -73,6 +73,14 @@ def test_charts_alone_are_a_search(staff, record, searched, seconds, asked):
     assert AccessEvent.objects.newest()[0].context["query"] == asked
 
 
+def test_after_a_search_of_something_else_they_are_one(staff, record):
+    client = staff("view")
+    with freeze_time(NOON):
+        record(user_pk=client.session["_auth_user_id"], action="search", context={"query": "harbour"})
+        client.get(f"{LIST}charts/", {"username": "ada"})
+    assert readings() == [("staff", "search", "")]
+
+
 def test_a_search_does_not_find_itself(staff):
     events, _response = listed(staff("view"), action="search")
     assert events == []
