@@ -227,7 +227,8 @@ class _CheckedForm(ModelForm):  # type: ignore[type-arg]
 def _warning(obj: models.Model, opened: str) -> str:
     """That the object has been changed after the event `opened`; by whom and when, if an event tells."""
     events = AccessEvent.objects.of_object(obj).filter(action=Action.UPDATED).exclude(changes={})
-    event = events.filter(id__gt=int(opened)).newest().first() if opened.isdecimal() else None
+    is_id = opened.isdecimal() and len(opened) < 20  # Python refuses numbers of thousands of digits
+    event = events.filter(id__gt=int(opened)).newest().first() if is_id else None
     if event is None:
         return _("This has been changed since you opened it. Saving would overwrite that.")
     time = date_format(local(event.occurred_at), "DATETIME_FORMAT")
