@@ -120,8 +120,11 @@ def test_two_of_the_rows_by_keyboard(page, events):
 
 
 def test_a_narrow_screen_shows_all_of_it(page, events):
+    names = {"action": "view", "object_type": "gone.thing", "object_pk": "1", "object_repr": "W" * 255}
+    endless = AccessEvent.objects.create(**names, channels=["w" * 164])
     page.set_viewport_size({"width": 320, "height": 640})
-    for address in (LIST, f"{LIST}?after=x", f"{LIST}{events[1].pk}/change/"):
+    addresses = [f"{LIST}{event.pk}/change/" for event in (events[1], endless)]
+    for address in (LIST, f"{LIST}?after=x", *addresses):
         page.goto(address)
         assert page.evaluate("document.documentElement.scrollWidth") <= 320
         for cell in page.locator("#result_list td:visible, .pusherable-table td:visible").all():
