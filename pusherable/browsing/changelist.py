@@ -36,8 +36,8 @@ class AccessEventChangeList(Listing, ChangeList):
         self.page = Page.of(self.filterset, size=self.list_per_page)
         add_links(self.page.events, self.model_admin.admin_site, request)
         self.result_list = self.page.events
-        self.result_count = len(self.page.events)
-        self.full_result_count = None
+        # Themes show how many there are where the two differ, and only the page's are known.
+        self.result_count = self.full_result_count = len(self.page.events)
         self.show_full_result_count = False
         self.show_admin_actions = True
         self.can_show_all = self.multi_page = False
