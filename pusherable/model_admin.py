@@ -148,7 +148,9 @@ class PusherableModelAdmin(PusherOptions, ModelAdmin):  # type: ignore[type-arg]
             vars(obj).update({_SHOWN: shown, _BEFORE: state(shown)})
         metaclass: Any = type(form)
         known = {"pusherable_sent": request.POST, "pusherable_before": vars(obj)[_BEFORE]}
-        return metaclass(form.__name__, (_CheckedForm, form), known)
+        checked = metaclass(form.__name__, (_CheckedForm, form), known)
+        checked.base_fields = form.base_fields  # Django has made them anew; another admin may restrict them
+        return checked
 
     def save_form(self, request: HttpRequest, form: Any, change: Any) -> Any:
         # One of `list_editable`, since every other has been through `get_form`.

@@ -1,6 +1,7 @@
 """What is done in the admin, as the log has it."""
 
 import pytest
+from django.contrib.admin import ModelAdmin
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.db import IntegrityError
@@ -249,6 +250,20 @@ def test_what_the_project_changes_within_a_value(admin_client, monkeypatch):
     with capture_events() as events:
         admin_client.post(f"/admin/testapp/document/{obj.pk}/change/", {"id": obj.pk, "title": "Minutes"})
     assert events[0].changes == {"notes": [{"versions": 1}, {"versions": 2}]}
+
+
+def test_what_another_admin_does_to_the_form(admin_client, poll, monkeypatch):
+    """One that stands after ours in the list of bases."""
+    get_form = ModelAdmin.get_form
+
+    def disabled(self, *args, **kwargs):
+        form = get_form(self, *args, **kwargs)
+        form.base_fields["question"].disabled = True
+        return form
+
+    monkeypatch.setattr(ModelAdmin, "get_form", disabled)
+    assert admin_client.post(f"{POLLS}{poll.pk}/change/", form(question="New?")).status_code == 302
+    assert Poll.objects.get().question == "What's up?"
 
 
 def test_changing_in_the_list(admin_client, poll):
