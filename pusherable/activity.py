@@ -100,4 +100,5 @@ def _sameness(event: AccessEvent) -> tuple[object, ...]:
     user = event.user_pk, event.username
     if event.action not in OPENINGS or not any(user):
         return (event.pk,)
-    return (*user, event.action, event.object_type, event.object_pk or event.object_repr)
+    name = event.object_pk or event.object_repr
+    return (*user, event.action, event.object_type, event.object_pk, name)

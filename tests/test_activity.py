@@ -2,7 +2,7 @@
 
 import pytest
 from django.utils import translation
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pusherable.activity import EVENTS, OPENINGS, Item, grouped, items
@@ -45,6 +45,7 @@ def test_no_event_is_lost_and_the_order_is_kept(events):
 
 
 @given(events)
+@example([event(object_pk="1"), event(object_pk="", object_repr="1")])
 def test_a_group_is_one_person_who_opened_one_page_again_and_again(events):
     for pk, each in enumerate(events):
         each.pk = pk
