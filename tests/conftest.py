@@ -4,14 +4,20 @@ import pytest
 from django.db import connection
 from django.test import RequestFactory
 from django.urls import path
+from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from pusherable.delivery.transports import LocmemTransport
 from tests.testapp.dispatchers import Woken
 from tests.testapp.models import Poll
 
-# How long an example takes depends on the machine and on what has been imported already.
-hypothesis_settings.register_profile("pusherable", deadline=None)
+# How long an example takes depends on the machine and on what has been imported already. The fixtures that
+# examples share are meant to be shared.
+hypothesis_settings.register_profile(
+    "pusherable",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 hypothesis_settings.load_profile("pusherable")
 
 

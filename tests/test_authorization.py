@@ -7,8 +7,7 @@ import pytest
 from django.test import Client, override_settings
 from django.urls import include, path
 from django.views.generic import DetailView, UpdateView
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
+from hypothesis import given
 from hypothesis import strategies as st
 from nacl.secret import SecretBox
 
@@ -165,7 +164,6 @@ names = st.one_of(
 )
 
 
-@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     socket_id=st.just(SOCKET) | st.text(), names=st.lists(names, max_size=5), editing=names, one=st.booleans()
 )

@@ -3,8 +3,7 @@ import math
 import pytest
 from django.core import checks
 from django.test import override_settings
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pusherable.channel_checks import check_channels
@@ -205,7 +204,6 @@ def test_no_value_breaks_the_checks(name, value):
     assert all(message.hint for _, message in found(**{name: value}))
 
 
-@hypothesis_settings(suppress_health_check=[HealthCheck.too_slow])
 @given(values=st.fixed_dictionaries(dict.fromkeys(SETTINGS, junk)))
 def test_not_even_all_of_them_together(values):
     assert all(message.hint for _, message in found(**values))

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 from django.db import transaction
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pusherable.models import AccessEvent
@@ -74,7 +74,7 @@ def test_a_snapshot_is_json_without_secrets(obj):
 
 
 @pytest.mark.django_db
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(everything)
 def test_a_snapshot_can_be_stored_and_comes_back_equal(obj):
     with transaction.atomic():

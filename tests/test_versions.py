@@ -8,7 +8,7 @@ import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import InMemoryStorage
 from django.db.models import F
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -69,7 +69,7 @@ def test_every_field_is_tried():
     name=st.sampled_from(sorted(VALUES)),
     others=st.fixed_dictionaries({}, optional={name: st.sampled_from(both) for name, both in VALUES.items()}),
 )
-@hypothesis_settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=60)
 def test_it_is_another_with_every_field(name, others):
     one, two = ({**others, name: value} for value in VALUES[name])
     assert stored(**one) != stored(**two)

@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 from freezegun import freeze_time
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -189,7 +189,7 @@ channels = st.sampled_from([PRESENCE, "presence-page_=00", "presence-seat_a,1", 
 channels |= st.text().map("presence-page_{}".format)
 members = st.text() | st.integers() | st.sampled_from(["5!edit", "%00", "%FF", "\ud800", "a" * 1000])
 events = st.builds(removed, channels | json_values, members | json_values) | json_values
-fuzz = hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+fuzz = hypothesis_settings(max_examples=300)
 
 
 @fuzz

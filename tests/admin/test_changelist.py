@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from django.contrib import admin
 from django.utils import timezone
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -128,9 +128,7 @@ def test_parameters_of_others_stay(browse, record):
     assert links(response)["Clear all filters"] == "?x=1&x=2"
 
 
-@hypothesis_settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=60
-)
+@hypothesis_settings(max_examples=60)
 @given(
     data=st.dictionaries(
         st.sampled_from(

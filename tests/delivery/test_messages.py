@@ -4,7 +4,7 @@ import datetime as dt
 import json
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pusherable.delivery.messages import MAX_DATA, MAX_ENCRYPTED, Message, encode, messages
@@ -195,7 +195,6 @@ events = st.builds(
     event=make_event(snapshot={"id": "\x00" * 9_000}, username="\x01" * 255, object_pk="\x02" * 255),
     replayed=True,
 )
-@settings(deadline=None)
 def test_every_event_fits_and_is_json_with_the_documented_keys(event, replayed):
     data = encode(event, replayed=replayed)
     assert len(data.encode()) <= 10_240

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 from freezegun import freeze_time
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -216,17 +216,14 @@ def matcher(*, action=None, object=None, user=None):  # noqa: A002  # as the opt
     return matches
 
 
-one_table_for_all = hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-@hypothesis_settings(one_table_for_all, max_examples=250)
+@hypothesis_settings(max_examples=250)
 @given(run=runs)
 def test_what_goes_is_what_the_reference_says(check, run):
     check(run)
 
 
 @pytest.mark.vendor("postgresql")
-@hypothesis_settings(one_table_for_all, max_examples=100)
+@hypothesis_settings(max_examples=100)
 @given(run=runs | generous)
 def test_whether_partitions_are_dropped_or_not(divided, check, run):
     check(run, drops=True)

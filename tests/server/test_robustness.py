@@ -5,16 +5,14 @@ import json
 
 import pytest
 import websocket
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pusherable.server.testing import LocalServer
-from tests.server.clients import APP_ID, KEY, SECRET, RawClient, call
+from tests.server.clients import APP_ID, DEADLINE, KEY, SECRET, RawClient, call
 from tests.server.test_protocol import JSON
 
-quickly = settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+quickly = settings(max_examples=60)
 
 EVENT_NAMES = st.sampled_from(
     ["pusher:subscribe", "pusher:unsubscribe", "pusher:ping", "pusher:signin", "client-x", "view"]
@@ -82,7 +80,7 @@ def test_any_parameters(server, params):
     st.binary(),
 )
 def test_any_path_and_headers(server, method, path, junk):
-    connection = http.client.HTTPConnection(server.host, server.port, timeout=10)
+    connection = http.client.HTTPConnection(server.host, server.port, timeout=DEADLINE)
     connection.putrequest(method, "/" + path.encode("ascii", "backslashreplace").decode())
     connection.putheader("Content-Encoding", "deflate")
     connection.putheader("Content-Length", str(len(junk)))

@@ -10,7 +10,7 @@ from django.db import connection
 from django.template import TemplateSyntaxError
 from django.utils import timezone, translation
 from django.utils.functional import SimpleLazyObject
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -386,9 +386,7 @@ hostile = st.text(
 
 
 @given(username=hostile, name=hostile, action=hostile)
-@hypothesis_settings(
-    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@hypothesis_settings(max_examples=50)
 def test_text_is_text_only(username, name, action):
     event = AccessEvent(pk=1, occurred_at=WHEN, action=action, username=username, object_repr=name)
     parser = Parser(template_of_one(event))

@@ -8,7 +8,6 @@ from django.template import TemplateSyntaxError
 from django.utils import translation
 from django.utils.functional import SimpleLazyObject
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from pusherable.models import Action
@@ -233,7 +232,6 @@ def test_subscribe_refuses_a_kind_that_there_is_not(poll):
 @given(
     path=st.text(min_size=1, max_size=200), event=st.text(min_size=1).filter(lambda text: not text.isspace())
 )
-@hypothesis_settings(deadline=None)
 def test_subscribe_escapes_every_key_and_event(path, event):
     page = Page(path=path)
     page._state.adding = False
