@@ -43,8 +43,8 @@ def test_each_page_of_a_search_is_recorded(staff, record):
 
 def test_the_charts_of_a_list_are_part_of_its_search(staff, record):
     record(username="ada")
-    client = staff("view")
     with freeze_time(NOON) as clock:
+        client = staff("view")
         listed(client, username="ada", before_id="2000")
         clock.tick(540)
         client.get(f"{LIST}charts/", {"username": "ada"})
@@ -63,8 +63,8 @@ def test_the_charts_of_a_list_are_part_of_its_search(staff, record):
 )
 def test_charts_alone_are_a_search(staff, record, searched, seconds, asked):
     record(username="ada")
-    client = staff("view")
     with freeze_time(NOON) as clock:
+        client = staff("view")
         listed(client, **searched)
         before = len(readings())
         clock.tick(seconds)

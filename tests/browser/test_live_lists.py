@@ -282,7 +282,7 @@ def test_times_are_relative_and_go_on(settings, open_page, write_page, poll):
     """Also where there are no credentials."""
     settings.PUSHER_KEY = None
     page = open_page()
-    now = timezone.now()
+    now = dt.datetime(2026, 5, 4, 10, 0, tzinfo=dt.UTC)
     page.clock.install(time=now)
     unheard(poll, occurred_at=now - dt.timedelta(minutes=5))
     page.goto(write_page(SCRIPT + "{% pusherable_activity %}"))
