@@ -22,7 +22,8 @@ from tests.delivery.conftest import clean_state, eventually, recipient, server, 
 __all__ = ["clean_state", "eventually", "recipient", "server", "use_transport"]
 
 MANAGE = """
-import json, sys
+import json, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its jobs in the background ignore it
 from django.conf import settings
 settings.configure(**json.loads(sys.argv[1]))
 from django.core.management import execute_from_command_line
