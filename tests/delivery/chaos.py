@@ -12,7 +12,7 @@ from django.conf import settings
 
 ROOT = Path(__file__).parents[2]
 #: A process ends by itself after so many seconds, should the test that started it be gone.
-LIFETIME = 300
+LIFETIME = 900
 
 
 class Processes:
@@ -43,7 +43,7 @@ class Processes:
         for process in self.started:
             process.terminate()
         for process in self.started:
-            process.wait(30)
+            process.wait(60)
         self.check()
 
     def kill(self) -> None:
