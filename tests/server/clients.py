@@ -16,7 +16,7 @@ import requests
 import websocket
 
 APP_ID, KEY, SECRET = "4242", "test-key", "test-secret"
-DEADLINE = 10
+DEADLINE = 60
 NODE_MODULES = Path(
     os.environ.get("PUSHERABLE_NODE_MODULES")
     or Path(__file__).resolve().parents[2] / ".build" / "node_modules" / "pusher-js"
@@ -31,6 +31,7 @@ def http_client(port):
         host="127.0.0.1",
         port=port,
         ssl=False,
+        timeout=DEADLINE,
         encryption_master_key_base64="A" * 43 + "=",
     )
 

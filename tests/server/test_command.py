@@ -36,7 +36,7 @@ def run(number, visit=lambda: None, **options):
     out, err = Terminal(), StringIO()
 
     def interrupt():
-        if out.printed.wait(10):
+        if out.printed.wait(60):
             try:
                 visit()
             finally:
@@ -151,4 +151,4 @@ def test_runs_and_stops_as_a_process_in_the_background(server):
         process.terminate()
         assert page.closing()[1] == 4200
         page.close()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0

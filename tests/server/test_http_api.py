@@ -5,7 +5,7 @@ import time
 import pytest
 import requests
 
-from tests.server.clients import APP_ID, KEY, call, post_event
+from tests.server.clients import APP_ID, DEADLINE, KEY, call, post_event
 
 EVENTS = f"/apps/{APP_ID}/events"
 BATCH = f"/apps/{APP_ID}/batch_events"
@@ -206,14 +206,16 @@ class TestAuthentication:
     def test_a_signature_covers_every_parameter(self, server):
         answer = call(server.port, "GET", f"/apps/{APP_ID}/channels")
         assert answer.status_code == 200
-        assert requests.get(answer.url + "&info=subscription_count", timeout=5).status_code == 401
+        assert requests.get(answer.url + "&info=subscription_count", timeout=DEADLINE).status_code == 401
 
     def test_body_md5_may_be_left_out_without_a_body(self, server):
         assert call(server.port, "GET", f"/apps/{APP_ID}/channels", body_md5=None).status_code == 200
 
     def test_nothing_is_answered_without_a_signature(self, server):
         assert (
-            requests.get(f"http://127.0.0.1:{server.port}/apps/{APP_ID}/channels", timeout=5).status_code
+            requests.get(
+                f"http://127.0.0.1:{server.port}/apps/{APP_ID}/channels", timeout=DEADLINE
+            ).status_code
             == 401
         )
 
@@ -226,4 +228,4 @@ def test_an_unknown_path_or_app_is_404(server, path):
 
 
 def test_the_websocket_path_wants_a_websocket(server):
-    assert requests.get(f"http://127.0.0.1:{server.port}/app/{KEY}", timeout=5).status_code == 400
+    assert requests.get(f"http://127.0.0.1:{server.port}/app/{KEY}", timeout=DEADLINE).status_code == 400

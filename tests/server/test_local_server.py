@@ -30,7 +30,7 @@ def test_waiting_in_vain_ends(server):
 def test_waits_for_messages_of_other_threads(server, client):
     sender = threading.Thread(target=client.trigger, args=("article_17", "view", {}))
     sender.start()
-    assert len(server.wait_for_messages(1)) == 1
+    assert len(server.wait_for_messages(1, timeout=60)) == 1
     sender.join()
 
 
@@ -78,18 +78,18 @@ def test_hangs_as_told_and_stops_all_the_same(server):
     assert server.messages == []
     started = time.monotonic()
     server.stop()
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 20
 
 
 def test_takes_what_it_does_not_answer(server):
     server.fail_with = "mute"
     impatient = http_client(server.port)
-    impatient._pusher_client._timeout = 0.1
+    impatient._pusher_client._timeout = 1
     for _ in range(2):
         with pytest.raises(requests.Timeout):
             impatient.trigger("article_17", "view", {})
     impatient._pusher_client.http.session.close()
-    first, second = server.wait_for_messages(2)
+    first, second = server.wait_for_messages(2, timeout=60)
     assert first == second
 
 
@@ -119,4 +119,4 @@ def test_starts_and_stops_quickly():
     for _ in range(10):
         with LocalServer(**CREDENTIALS):
             pass
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20

@@ -5,7 +5,7 @@ import json
 import pysher
 import pytest
 
-from tests.server.clients import KEY, SECRET, Inbox, until
+from tests.server.clients import DEADLINE, KEY, SECRET, Inbox, until
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def page(server):
     page.connect()
     connected.get()
     yield page
-    page.disconnect(timeout=1)
+    page.disconnect(timeout=DEADLINE)
 
 
 @pytest.mark.parametrize("name", ["article_17", "private-article_17", "presence-article_17"])

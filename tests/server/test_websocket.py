@@ -153,9 +153,13 @@ class TestMessages:
 
 class TestActivity:
     @pytest.fixture
-    def server(self):
+    def patience(self):
+        return 1
+
+    @pytest.fixture
+    def server(self, patience):
         with LocalServer(
-            app_id=APP_ID, key=KEY, secret=SECRET, activity_timeout=0.1, pong_timeout=1
+            app_id=APP_ID, key=KEY, secret=SECRET, activity_timeout=0.1, pong_timeout=patience
         ) as server:
             yield server
 
@@ -165,6 +169,7 @@ class TestActivity:
         assert code == 4201
         assert "Pong" in reason
 
+    @pytest.mark.parametrize("patience", [60])
     def test_a_client_that_answers_stays(self, connect):
         page = connect()
         for _ in range(3):
@@ -345,7 +350,7 @@ class TestShuttingDown:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(30)
+            thread.join(60)
         with RawClient.connected(server.port) as page:
             answer = page.subscribe("presence-article_17", {"user_id": "last"})
             assert "last" in json.loads(answer["data"])["presence"]["ids"]
