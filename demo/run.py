@@ -105,7 +105,7 @@ def running(name, command, port, log_folder, **options):
 
 
 def wait_until_up(process, name, port, log):
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while process.poll() is None and time.monotonic() < deadline:
         with contextlib.suppress(OSError), socket.create_connection((LOCALHOST, port), timeout=1):
             return

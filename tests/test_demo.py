@@ -11,11 +11,11 @@ ROW = re.compile(r"^ +\d+  (\w+) +(newsroom\.article \d*) +(\w+) +(.+)$", re.MUL
 
 def run_once(python, *arguments):
     command = [sys.executable, str(RUN), "--once", "--python", str(python), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_every_row_of_the_log_has_its_message():
-    done = run_once(sys.executable, "--wait", "30")
+    done = run_once(sys.executable, "--wait", "60")
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert ROW.findall(done.stdout) == [

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from django.contrib.auth.models import AbstractBaseUser, User
 from django.test import Client
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from pusherable.delivery import dispatchers
 from pusherable.delivery.backends import Chosen
@@ -21,6 +21,8 @@ from tests.server.clients import APP_ID, KEY, NODE_MODULES, SECRET
 
 AXE = NODE_MODULES.with_name("axe-core") / "axe.min.js"
 CHROMIUM = os.environ.get("PUSHERABLE_CHROMIUM", "/usr/bin/chromium")
+#: Milliseconds that anything may take: less than the minute after which a sender looks without being woken.
+TIMEOUT = 45_000
 
 NewContext = Callable[[str], BrowserContext]
 OpenPage = Callable[..., Page]
@@ -63,6 +65,7 @@ def browser(requirements: None) -> Iterator[Browser]:
                 *("--disable-background-networking", "--disable-component-update"),
             ],
         )
+        expect.set_options(timeout=TIMEOUT)
         yield chromium
         chromium.close()
 
@@ -73,7 +76,11 @@ def server(settings, monkeypatch) -> Iterator[LocalServer]:
     with LocalServer(app_id=APP_ID, key=KEY, secret=SECRET) as local:
         settings.PUSHER_HOST, settings.PUSHER_PORT, settings.PUSHER_SSL = local.host, local.port, False
         settings.PUSHERABLE_TRANSPORT = {"BACKEND": "pusherable.delivery.transports.PusherTransport"}
-        settings.PUSHERABLE_DISPATCHER = {"BACKEND": "pusherable.delivery.dispatchers.ThreadDispatcher"}
+        settings.PUSHERABLE_DISPATCHER = {
+            "BACKEND": "pusherable.delivery.dispatchers.ThreadDispatcher",
+            "OPTIONS": {"flush_timeout": 60},
+        }
+        settings.PUSHER_TIMEOUT = 30
         dispatcher = Chosen("PUSHERABLE_DISPATCHER", "wake")
         monkeypatch.setattr(dispatchers, "dispatcher", dispatcher)
         yield local
@@ -112,7 +119,7 @@ def new_context(browser, request) -> Iterator[NewContext]:
 
         def make(base_url: str) -> BrowserContext:
             context = stack.enter_context(browser.new_context(base_url=base_url))
-            context.set_default_timeout(10_000)
+            context.set_default_timeout(TIMEOUT)
             context.add_init_script(RECORDER)
             watch.over(context)
             return context

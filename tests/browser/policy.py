@@ -76,7 +76,7 @@ class Watch:
         """The violations: each a directive and what it stopped, or `no-policy` and a page without one."""
         for page in (page for context in self._contexts for page in context.pages):
             with suppress(Error):  # on its way to another page, or showing a dialog
-                page.wait_for_function("() => true", timeout=1_000)  # what it told before has come by then
+                page.wait_for_function("() => true", timeout=10_000)  # what it told before has come by then
         return _reports.pop(self._number)
 
     def _look_at(self, response: Response) -> None:

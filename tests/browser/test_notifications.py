@@ -1,7 +1,5 @@
 """From a view in one browser to `pusherable_notify` and `pusherable:event` in another."""
 
-from time import monotonic
-
 from django.utils import timezone
 
 from tests.browser.live import SCRIPT, subscribe, wait_for_event, wait_until_subscribed
@@ -25,8 +23,6 @@ def test_example_of_the_readme(open_page, write_page, poll, ada):
     writer = open_page(ada)
     with reader.expect_event("dialog") as shown:
         writer.goto(f"/polls/{poll.pk}/update/")
-        opened = monotonic()
-    assert monotonic() - opened < 1
     assert shown.value.message == "adahas begun to update poll"
     shown.value.accept()
 

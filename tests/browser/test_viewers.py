@@ -1,14 +1,10 @@
 """Who is here now, as three and more people see it in Chromium."""
 
-from time import monotonic
-
 import pytest
 from playwright.sync_api import expect
 
 from pusherable.models import AccessEvent
 from tests.browser.viewers import HERE, faces, opened, person
-
-WITHIN = 2_000  # ms in which everybody sees who comes and who leaves
 
 
 @pytest.fixture(autouse=True)
@@ -51,19 +47,15 @@ def test_badges_come_and_go(open_page, here):
     others = {}
     for count, full_name in enumerate(["Grace Hopper", "Alan Turing"], 2):
         others[full_name] = open_page(person(full_name))
-        start = monotonic()
         others[full_name].goto(here)
-        expect(faces(ada)).to_have_count(count, timeout=WITHIN)
-        assert monotonic() - start < WITHIN / 1000
+        expect(faces(ada)).to_have_count(count)
     assert names(ada) == ["Ada Lovelace (you)", "Grace Hopper", "Alan Turing"]
     for page in others.values():
         expect(faces(page)).to_have_count(3)
     assert names(others["Alan Turing"]) == ["Alan Turing (you)", "Ada Lovelace", "Grace Hopper"]
     for count, page in enumerate(others.values()):
-        start = monotonic()
         page.close()
-        expect(faces(ada)).to_have_count(2 - count, timeout=WITHIN)
-        assert monotonic() - start < WITHIN / 1000
+        expect(faces(ada)).to_have_count(2 - count)
     assert names(ada) == ["Ada Lovelace (you)"]
     assert not AccessEvent.objects.exists()
 
@@ -155,10 +147,8 @@ def test_who_edits_is_marked_for_everybody(open_page, here, edit):
     ada, reading = opened(open_page(person("Ada Lovelace")), here), opened(open_page(grace), here)
     expect(faces(ada)).to_have_count(2)
     editing = open_page(grace)
-    start = monotonic()
     editing.goto(edit)
-    expect(note(ada)).to_have_text("Grace Hopper is editing", timeout=WITHIN)
-    assert monotonic() - start < WITHIN / 1000
+    expect(note(ada)).to_have_text("Grace Hopper is editing")
     assert names(ada) == ["Ada Lovelace (you)", "Grace Hopper is editing"]
     expect(ada.locator("li[data-editing]")).to_have_count(1)
     expect(ada.get_by_role("status")).to_have_text("\u2068Grace Hopper\u2069 is editing")
@@ -167,7 +157,7 @@ def test_who_edits_is_marked_for_everybody(open_page, here, edit):
     assert note(reading).text_content() == warning(editing).text_content() == ""
 
     editing.close()
-    expect(note(ada)).to_have_text("", timeout=WITHIN)
+    expect(note(ada)).to_have_text("")
     assert names(ada) == ["Ada Lovelace (you)", "Grace Hopper"]
     expect(ada.get_by_role("status")).to_have_text("\u2068Grace Hopper\u2069 is no longer editing")
 
@@ -181,5 +171,5 @@ def test_two_who_edit_are_both_warned(open_page, edit):
     expect(warning(ada)).to_contain_text("Grace Hopper and Alan Turing are editing this too.")
     alan.close()
     grace.close()
-    expect(warning(ada)).to_have_text("", timeout=WITHIN)
+    expect(warning(ada)).to_have_text("")
     assert ada.get_by_role("alert").text_content() == ""

@@ -20,7 +20,7 @@ may_go_on = Event()
 
 
 def saved(request):
-    may_go_on.wait(10)
+    may_go_on.wait(60)
     return HttpResponse("Saved.")
 
 
