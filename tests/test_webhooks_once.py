@@ -82,7 +82,7 @@ class Bringer(threading.Thread):
     def run(self):
         try:
             if self.barrier:
-                self.barrier.wait(10)
+                self.barrier.wait(60)
             # A client hears of the errors of all threads, and would raise them.
             self.status = bring(self.body, Client(raise_request_exception=False)).status_code
             self.answered.set()
@@ -104,7 +104,7 @@ def test_a_replay_waits_for_what_becomes_of_the_first(in_the_transaction, fails)
 
     in_the_transaction(meanwhile)
     first = bring(body, Client(raise_request_exception=False))
-    second.join(20)
+    second.join(60)
     assert too_early == [False]
     assert (first.status_code, second.status) == (500 if fails else 200, 200)
     assert len(recorded()) == 1
@@ -118,7 +118,7 @@ def test_many_at_the_same_moment():
     for bringer in bringers:
         bringer.start()
     for bringer in bringers:
-        bringer.join(30)
+        bringer.join(60)
     assert [bringer.status for bringer in bringers] == [200] * 8
     assert sorted(recorded()) == [("left", "1", "5"), ("left", "1", "5"), ("left", "2", "6")]
 

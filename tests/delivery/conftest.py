@@ -70,7 +70,7 @@ class Gate:
 
     def send(self, messages):
         self.reached.set()
-        assert self.opened.wait(15)
+        assert self.opened.wait(60)
 
 
 class Killed(BaseException):
@@ -91,7 +91,7 @@ def clean_state():
 def eventually():
     """Wait until a condition holds, looking often; fail if it does not within the deadline."""
 
-    def wait(condition, timeout=30):
+    def wait(condition, timeout=60):
         deadline = time.monotonic() + timeout
         while not (result := condition()):
             assert time.monotonic() < deadline, "it did not happen in time"
@@ -202,15 +202,15 @@ def dispatcher():
     """Makes thread dispatchers, and ends their threads."""
     made = []
 
-    def make(**options):
-        made.append(ThreadDispatcher(**options))
+    def make(*, flush_timeout=60, **options):
+        made.append(ThreadDispatcher(flush_timeout=flush_timeout, **options))
         return made[-1]
 
     yield make
     for one in made:
         one.close()
         for _, thread in one._running.values():
-            thread.join(15)
+            thread.join(60)
             assert not thread.is_alive()
 
 
@@ -220,7 +220,7 @@ def server(settings, monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
     with LocalServer(app_id="4242", key="test-key", secret="test-secret") as server:
         settings.PUSHER_HOST, settings.PUSHER_PORT, settings.PUSHER_SSL = server.host, server.port, False
-        settings.PUSHERABLE_TRANSPORT = PUSHER
+        settings.PUSHERABLE_TRANSPORT, settings.PUSHER_TIMEOUT = PUSHER, 30
         yield server
         transport.get().client.http.pool.clear()
 
@@ -235,7 +235,7 @@ def message():
 
 PROLOGUE = """
 import json, os, signal, sys
-os.register_at_fork(after_in_child=lambda: signal.alarm(50))  # a child that hangs must not outlive the test
+os.register_at_fork(after_in_child=lambda: signal.alarm(100))  # a child that hangs must not outlive the test
 from django.conf import settings
 settings.configure(**json.loads(sys.argv[1]))
 import django
@@ -275,7 +275,7 @@ def run_script():
             ],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=120,
             check=False,
             env=environment,
             cwd=Path(__file__).parents[2],

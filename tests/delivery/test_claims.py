@@ -78,11 +78,11 @@ def test_of_two_that_wait_for_each_other_the_relay_begins_again(enqueue, stateme
     with ThreadPoolExecutor(1) as threads:
         running = threads.submit(somebody)
         try:
-            assert holds.wait(30)
+            assert holds.wait(60)
             assert claims.update([first, last], "default", attempts=7) == 2
         finally:
             is_over.set()
-        running.result(30)
+        running.result(60)
     assert [type(error) for error in statements] == [OperationalError, type(None)]
     assert list(Delivery.objects.filter(attempts=7, last_error="mine")) == [first, last]
 

@@ -65,7 +65,7 @@ def at_once():
     for relay, _ in running:
         relay.stop()
     for _, thread in running:
-        thread.join(30)
+        thread.join(60)
         assert not thread.is_alive()
 
 
@@ -90,7 +90,7 @@ def test_whatever_fails_and_however_many_relays(
     events = enqueue(200, objects=objects)
     at_once(count, batch_size=20 + 20 * seed, concurrency=4)
     events += enqueue(100, objects=objects)
-    eventually(lambda: not Delivery.objects.exists(), timeout=60)
+    eventually(lambda: not Delivery.objects.exists())
     assert len(stormy.arrived) == 300
     check_order(events, stormy.arrived)
 
@@ -103,7 +103,7 @@ def test_what_is_given_up_is_left_out(enqueue, use_transport, eventually, impati
     stormy.refused = {f"poll_{event.pk}" for event in bad}
     use_transport(stormy.send)
     at_once(3, batch_size=30, concurrency=4)
-    eventually(lambda: not Delivery.objects.filter(failed_at=None).exists(), timeout=60)
+    eventually(lambda: not Delivery.objects.filter(failed_at=None).exists())
     assert sorted(Delivery.objects.values_list("pk", flat=True)) == sorted(event.pk for event in bad)
     assert len(stormy.arrived) == 130
     check_order(events, stormy.arrived)
@@ -197,19 +197,19 @@ def unfinished():
                 with transaction.atomic():
                     Delivery.objects.filter(event=event).update(last_error="being claimed")
                     started.set()
-                    assert done.wait(30)
+                    assert done.wait(60)
             finally:
                 connections.close_all()
 
         threads.append(threading.Thread(target=hold))
         threads[0].start()
-        assert started.wait(15)
+        assert started.wait(60)
         if not connection.features.has_select_for_update_skip_locked:
             finish()  # where nobody else can write meanwhile, nobody else can claim
 
     def finish():
         done.set()
-        threads[0].join(30)
+        threads[0].join(60)
 
     claim.finish = finish
     yield claim

@@ -58,7 +58,7 @@ def start(eventually):
     made = []
 
     def start(**options):
-        made.append(Dispatcher(**{"linger": 0, "flush_timeout": 30, **options}))
+        made.append(Dispatcher(**{"linger": 0, "flush_timeout": 60, **options}))
         made[-1].wake("default")
         worker, _ = made[-1]._running["default"]
         eventually(lambda: worker.looks)

@@ -47,7 +47,7 @@ class Running:
         return bool(self.statements) and self.connection.connection is None
 
     def end(self):
-        self.thread.join(15)
+        self.thread.join(60)
         assert not self.thread.is_alive()
         return self.tally
 
@@ -132,7 +132,7 @@ def test_takes_what_a_killed_relay_held_when_the_lease_is_over(
 def test_finish_sends_what_is_due_and_ends(run, enqueue, gate, eventually):
     enqueue()
     running = run()
-    assert gate.reached.wait(15)
+    assert gate.reached.wait(60)
     enqueue(12, objects=12)
     running.relay.finish()
     gate.opened.set()
@@ -166,7 +166,7 @@ def test_stop_ends_the_calls_in_hand_and_gives_back_the_rest(
 
     def send(messages):
         calls.append(messages)
-        assert opened.wait(15)
+        assert opened.wait(60)
 
     use_transport(send)
     enqueue(100, objects=100)
@@ -232,7 +232,7 @@ def test_survives_the_absence_of_the_database(run, enqueue, recipient, eventuall
         looked.clear()
         errors.append(error)
         for _ in range(5):  # as often as it likes
-            assert looked.wait(15)
+            assert looked.wait(60)
             looked.clear()
         errors.clear()
         enqueue()

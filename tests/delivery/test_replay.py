@@ -167,7 +167,7 @@ def test_what_somebody_is_sending_is_waited_for(gate, monkeypatch):
 
     other = threading.Thread(target=relay)
     other.start()
-    assert gate.reached.wait(15)
+    assert gate.reached.wait(60)
     replay = run(everything())
     other.join()
     assert outcome(replay) == {"sent": 1, "failed": 0, "queued": 0}
@@ -226,7 +226,7 @@ def test_two_replays_at_once(recipient, small_chunks, monkeypatch):
     def replay():
         try:
             one = everything()
-            barrier.wait(15)
+            barrier.wait(60)
             return run(one)
         finally:
             connections.close_all()
@@ -248,7 +248,7 @@ def test_beside_a_relay_that_takes_what_it_finds(recipient, monkeypatch):
     thread.start()
     replay = run(everything())
     relay.stop()
-    thread.join(15)
+    thread.join(60)
     assert outcome(replay) == {"sent": 300, "failed": 0, "queued": 0}
     assert sorted(received(recipient)) == [(key, True) for key in keys]
 

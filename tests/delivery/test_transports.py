@@ -162,7 +162,7 @@ def test_a_timeout(server, settings, failure):
     server.fail_with = "hang"
     started = time.monotonic()
     assert "Read timed out. (read timeout=0.2)" in failure()
-    assert time.monotonic() - started < 4
+    assert time.monotonic() - started < 20
 
 
 def test_tls_to_a_port_that_speaks_none(server, settings, failure):

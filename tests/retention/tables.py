@@ -91,7 +91,7 @@ def session():
         other.close()
 
 
-def soon(condition, timeout=30):
+def soon(condition, timeout=60):
     """Wait until the condition holds; look often."""
     deadline = time.monotonic() + timeout
     while not (result := condition()):

@@ -362,7 +362,7 @@ def test_requests_record_between_the_batches(log, keys, ninety_days, poll, woken
         for _batch in Prune(Expired(AccessEvent.objects.all(), ninety_days), batch_size=10):
             while not one_more.empty():
                 one_more.get()
-            one_more.get(timeout=30)
+            one_more.get(timeout=60)
     finally:
         go_on.set()
         writer.join()

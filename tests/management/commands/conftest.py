@@ -95,7 +95,7 @@ class Process:
 
     def line(self, text):
         """The next line with this text."""
-        while (line := self._lines.get(timeout=30)) is not None:
+        while (line := self._lines.get(timeout=60)) is not None:
             self.out.append(line)
             if text in line:
                 return line
@@ -106,7 +106,7 @@ class Process:
 
         One that comes just before a system call begins is seen by Python only when that is over.
         """
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while "(sleeping)" not in Path(f"/proc/{self.popen.pid}/status").read_text():
             assert time.monotonic() < deadline, "it does not wait"
             threading.Event().wait(0.01)
@@ -116,8 +116,8 @@ class Process:
         """Send a signal, if any, and wait for the end; returns exit code and what it wrote to stderr."""
         if number is not None:
             self.popen.send_signal(number)
-        code = self.popen.wait(30)
-        self._reader.join(30)
+        code = self.popen.wait(60)
+        self._reader.join(60)
         while (line := self._lines.get()) is not None:
             self.out.append(line)
         return code, self.popen.stderr.read()
@@ -126,7 +126,7 @@ class Process:
         if self.popen.poll() is None:
             self.popen.kill()
             self.popen.wait()
-        self._reader.join(30)
+        self._reader.join(60)
         self.popen.stdout.close()
         self.popen.stderr.close()
 

@@ -186,10 +186,10 @@ def test_one_at_a_time(table):
     def hold():
         with exclusive("default"):
             held.set()
-            assert free.wait(30)
+            assert free.wait(60)
 
     holder = Running(hold)
-    assert held.wait(30)
+    assert held.wait(60)
     try:
         code, text = refused("--rows=1000")
     finally:

@@ -311,5 +311,5 @@ def test_it_may_run_in_a_thread(recipient):
 
     thread = threading.Thread(target=run)
     thread.start()
-    thread.join(30)
+    thread.join(60)
     assert "Sent: 1" in out[0]
