@@ -51,7 +51,8 @@ class Project:
     def choose(self, **options):
         """Choose the dispatcher."""
         backend = "pusherable.delivery.queues.CeleryDispatcher"
-        self.settings.PUSHERABLE_DISPATCHER = {"BACKEND": backend, "OPTIONS": {"linger": 0.02, **options}}
+        options = {"linger": 0.02, "flush_timeout": 60, **options}
+        self.settings.PUSHERABLE_DISPATCHER = {"BACKEND": backend, "OPTIONS": options}
         return dispatchers.dispatcher.get()
 
     def work(self, pool="solo", **settings):
@@ -154,10 +155,10 @@ def test_the_worker_sends_what_this_process_recorded(server, poll, broker, celer
     celery.choose()
     celery.work(pool="prefork")
     record_access(poll, "view")
-    [message] = server.wait_for_messages(1, timeout=30)
+    [message] = server.wait_for_messages(1, timeout=60)
     assert (message.channels, message.name) == ((f"poll_{poll.pk}",), "view")
     record_access(poll, "update")
-    assert [message.name for message in server.wait_for_messages(2, timeout=30)] == ["view", "update"]
+    assert [message.name for message in server.wait_for_messages(2, timeout=60)] == ["view", "update"]
 
 
 @pytest.mark.usefixtures("broker")
@@ -167,7 +168,7 @@ def test_the_rest_of_a_backlog_is_for_the_next_task(server, enqueue, celery, eve
     enqueue(1200)
     celery_drain.apply_async(["default"], retry=False)
     celery.work()
-    eventually(queue_is_empty, timeout=60)
+    eventually(queue_is_empty)
     assert len(server.messages) == 1200
 
 
@@ -209,7 +210,7 @@ def test_a_script_that_ends_at_once_has_enqueued_its_task(celery, run_script):
 @pytest.mark.usefixtures("no_broker")
 def test_eager_tasks_run_in_the_thread(server, poll, celery):
     celery.conf.task_always_eager = True
-    dispatcher = celery.choose(flush_timeout=30)
+    dispatcher = celery.choose()
     record_access(poll, "view")
     dispatcher.close()
     assert [message.name for message in server.messages] == ["view"]
@@ -224,7 +225,7 @@ def test_what_a_task_was_lost_for_is_found(server, poll, broker, celery, eventua
     eventually(celery.tasks)
     broker.flushall()
     celery.work()
-    server.wait_for_messages(1, timeout=30)
+    server.wait_for_messages(1, timeout=60)
     eventually(queue_is_empty)
 
 
@@ -244,7 +245,7 @@ def test_a_killed_worker_loses_nothing(server, poll, broker, celery, eventually)
         Delivery.objects.exclude(claim=None).update(deliver_after=timezone.now() - dt.timedelta(minutes=1))
         == 1
     )
-    server.wait_for_messages(1, timeout=30)
+    server.wait_for_messages(1, timeout=60)
     eventually(queue_is_empty)
 
 

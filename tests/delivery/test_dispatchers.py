@@ -19,7 +19,10 @@ from tests.testapp.models import Poll
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-THREAD = {"BACKEND": "pusherable.delivery.dispatchers.ThreadDispatcher"}
+THREAD = {
+    "BACKEND": "pusherable.delivery.dispatchers.ThreadDispatcher",
+    "OPTIONS": {"flush_timeout": 60},
+}
 
 
 class PollView(PusherDetailMixin, DetailView):
@@ -129,11 +132,11 @@ def test_a_page_is_sent_from_a_thread(page, in_a_thread, use_transport, eventual
 
 def test_the_request_never_waits(page, in_a_thread, gate):
     assert page().status_code == 200
-    assert gate.reached.wait(15)
+    assert gate.reached.wait(60)
     started = time.monotonic()
     for _ in range(5):
         assert page().status_code == 200
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 45, "as long as the call"
     assert not gate.opened.is_set()
 
 
@@ -165,11 +168,11 @@ def test_waking_never_waits_for_a_send_that_hangs(dispatcher, enqueue, gate):
     one = dispatcher()
     enqueue()
     one.wake("default")
-    assert gate.reached.wait(15)
+    assert gate.reached.wait(60)
     started = time.monotonic()
     for _ in range(1_000):
         one.wake("default")
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 45, "as long as the call"
     assert not gate.opened.is_set()
 
 
@@ -181,15 +184,17 @@ def test_what_an_earlier_process_left_is_sent_at_the_first_wake(dispatcher, enqu
 
 
 def test_the_events_of_a_busy_moment_share_a_call(dispatcher, enqueue, recipient, eventually):
-    one = dispatcher(linger=2)
+    one = dispatcher(linger=3600)
     one.wake("default")
     [(relay, _thread)] = one._running.values()
     eventually(lambda: relay._looked)
     for _ in range(5):
         enqueue()
         one.wake("default")
-    eventually(queue_is_empty)
-    assert len(recipient.calls) <= 2
+        eventually(relay._bell.empty)  # it has heard
+    one.close()
+    assert queue_is_empty()
+    assert len(recipient.calls) == 1
 
 
 def test_as_many_calls_at_once_as_it_may_make(dispatcher, enqueue, use_transport, eventually):
@@ -197,7 +202,7 @@ def test_as_many_calls_at_once_as_it_may_make(dispatcher, enqueue, use_transport
 
     def send(messages):
         inside.append(messages)
-        assert opened.wait(15)
+        assert opened.wait(60)
 
     use_transport(send)
     enqueue(100, objects=100)
@@ -229,7 +234,7 @@ def test_each_database_has_a_thread_of_its_own(dispatcher, enqueue, use_transpor
 
     def send(messages):
         if messages[0].channel == "slow":
-            assert opened.wait(15)
+            assert opened.wait(60)
         sent.extend(message.channel for message in messages)
 
     use_transport(send)
@@ -313,12 +318,12 @@ def test_a_lost_database_connection_is_replaced(in_a_thread, enqueue, use_transp
             send.wrapper = connections["default"]
             send.wrapper.inc_thread_sharing()
             reached.set()
-            assert lost.wait(15)
+            assert lost.wait(60)
 
     use_transport(send)
     first = enqueue()
     wake("default")
-    assert reached.wait(15)
+    assert reached.wait(60)
     lose(send.wrapper)
     lost.set()
     later = enqueue(object_pk="other")

@@ -28,7 +28,8 @@ class Project:
     def choose(self, **options):
         """Choose the dispatcher."""
         backend = "pusherable.delivery.queues.TaskDispatcher"
-        self.settings.PUSHERABLE_DISPATCHER = {"BACKEND": backend, "OPTIONS": {"linger": 0.02, **options}}
+        options = {"linger": 0.02, "flush_timeout": 60, **options}
+        self.settings.PUSHERABLE_DISPATCHER = {"BACKEND": backend, "OPTIONS": options}
         return dispatchers.dispatcher.get()
 
     def work(self, **settings):
@@ -71,10 +72,10 @@ def test_the_worker_sends_what_this_process_recorded(server, poll, tasks, eventu
     tasks.choose()
     tasks.work()
     record_access(poll, "view")
-    [message] = server.wait_for_messages(1, timeout=30)
+    [message] = server.wait_for_messages(1, timeout=60)
     assert (message.channels, message.name) == ((f"poll_{poll.pk}",), "view")
     record_access(poll, "update")
-    assert [message.name for message in server.wait_for_messages(2, timeout=30)] == ["view", "update"]
+    assert [message.name for message in server.wait_for_messages(2, timeout=60)] == ["view", "update"]
     task = (DRAIN, "default", "default", "SUCCESSFUL")
     eventually(lambda: set(tasks.tasks()) == {task})
 
@@ -103,7 +104,7 @@ def test_the_task_of_a_killed_worker_is_not_needed(server, poll, tasks, eventual
         Delivery.objects.exclude(claim=None).update(deliver_after=timezone.now() - dt.timedelta(minutes=1))
         == 1
     )
-    server.wait_for_messages(1, timeout=30)
+    server.wait_for_messages(1, timeout=60)
     eventually(queue_is_empty)
     assert "RUNNING" in {status for *_, status in tasks.tasks()}
 

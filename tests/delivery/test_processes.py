@@ -9,7 +9,8 @@ from pusherable.models import AccessEvent, Delivery
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-THREAD = {"BACKEND": "pusherable.delivery.dispatchers.ThreadDispatcher"}
+BACKEND = {"BACKEND": "pusherable.delivery.dispatchers.ThreadDispatcher"}
+THREAD = BACKEND | {"OPTIONS": {"flush_timeout": 60}}
 RECORD = """
 from django.db import connections
 from pusherable.models import Delivery
@@ -29,7 +30,7 @@ def rests(thread):  # SQLite cannot be forked in the middle of a transaction
     return frame is not None
 
 def wait_until_sent():
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     [thread] = [thread for thread in threading.enumerate() if thread.name == "pusherable"]
     while Delivery.objects.exists() or not rests(thread):
         assert time.monotonic() < deadline, "it was not sent in time"
@@ -67,7 +68,7 @@ def test_a_script_that_ends_at_once_has_sent_all_of_its_events(server, run_scrip
 for number in range(45):
     record_access(Poll(pk=number + 1, question="?"), "view")
 """
-    done = run_script(RECORD + code, PUSHERABLE_DISPATCHER=THREAD | {"OPTIONS": {"flush_timeout": 20}})
+    done = run_script(RECORD + code, PUSHERABLE_DISPATCHER=THREAD)
     assert (done.code, done.out, done.err) == (0, "", "")
     assert len(server.messages) == 45
 
@@ -82,11 +83,11 @@ def test_a_script_that_records_nothing_starts_no_thread(server, run_script):
 @pytest.mark.parametrize("ending", ["", "sys.exit(3)", "raise RuntimeError('the script failed')"])
 def test_a_server_that_hangs_does_not_keep_a_process_alive(server, run_script, ending):
     server.fail_with = "hang"
-    dispatcher = THREAD | {"OPTIONS": {"flush_timeout": 0.5}}
+    dispatcher = BACKEND | {"OPTIONS": {"flush_timeout": 0.5}}
     code = RECORD + TELL_DURATION + "record('view')\n" + ending
-    done = run_script(code, PUSHERABLE_DISPATCHER=dispatcher, PUSHER_TIMEOUT=30)
+    done = run_script(code, PUSHERABLE_DISPATCHER=dispatcher, PUSHER_TIMEOUT=60)
     assert done.code == {"": 0, "sys.exit(3)": 3}.get(ending, 1)
-    assert 0.4 < float(done.out) < 10
+    assert 0.4 < float(done.out) < 45
     assert server.messages == []
     assert AccessEvent.objects.get().status == "pending"
 
@@ -145,13 +146,14 @@ assert not Delivery.objects.exists()
     assert names(server) == ["view", "update"]
 
 
-def test_a_fork_while_the_thread_is_sending(server, run_script):
+def test_a_fork_while_the_thread_is_sending(server, run_script, tmp_path, eventually):
     """Whatever locks the thread held at that moment, the child can send."""
-    server.delay = 0.5
+    forked = tmp_path / "forked"
+    server.fail_with = lambda request: eventually(forked.exists) and None
     done = run_script(
         RECORD
         + WAIT
-        + """
+        + f"""
 from pusherable.delivery.dispatchers import dispatcher
 record("view")
 while not Delivery.objects.filter(attempts=1).exists():
@@ -159,6 +161,7 @@ while not Delivery.objects.filter(attempts=1).exists():
 connections.close_all()
 with dispatcher.get()._starting:  # as another thread may, which the child does not have
     if (child := os.fork()) == 0:
+        open("{forked}", "w").close()
         record("update")
         wait_until_sent()
         os._exit(0)
@@ -177,24 +180,21 @@ def test_a_pool_with_a_single_connection_is_enough(server, run_script):
     done = run_script(
         RECORD
         + """
-import threading, time
+import threading
 from django.db import connection
 if connection.vendor == "postgresql":
-    connections.settings["default"]["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 1, "timeout": 10}
+    connections.settings["default"]["OPTIONS"]["pool"] = {"min_size": 1, "max_size": 1, "timeout": 20}
 record("view")
 connection.close()
 while not Delivery.objects.filter(attempts=1).exists():
     connection.close()
     threading.Event().wait(0.01)
-started = time.monotonic()
 record("update")
-print(time.monotonic() - started)
 """,
-        PUSHERABLE_DISPATCHER=THREAD | {"OPTIONS": {"flush_timeout": 0.1}},
-        PUSHER_TIMEOUT=30,
+        PUSHERABLE_DISPATCHER=BACKEND | {"OPTIONS": {"flush_timeout": 0.1}},
+        PUSHER_TIMEOUT=60,
     )
     assert done.code == 0, done.err
-    assert float(done.out) < 5
     assert sorted(Delivery.objects.values_list("attempts", flat=True)) == [0, 1]
 
 
@@ -206,10 +206,10 @@ def has_ended(dispatcher):
 
 
 def test_close_sends_what_is_due(dispatcher, enqueue, gate):
-    one = dispatcher(flush_timeout=15)
+    one = dispatcher()
     enqueue()
     one.wake("default")
-    assert gate.reached.wait(15)
+    assert gate.reached.wait(60)
     enqueue(12)
     gate.opened.set()
     one.close()
@@ -221,10 +221,10 @@ def test_close_gives_up_in_time(dispatcher, enqueue, gate):
     one = dispatcher(flush_timeout=0.2)
     enqueue()
     one.wake("default")
-    assert gate.reached.wait(15)
+    assert gate.reached.wait(60)
     started = time.monotonic()
     one.close()
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 45
     assert Delivery.objects.count() == 1
 
 
@@ -233,7 +233,7 @@ def test_what_close_has_no_time_for_is_given_back(dispatcher, enqueue, gate, eve
     one = dispatcher(flush_timeout=0.2, concurrency=1)
     enqueue(40, objects=40)
     one.wake("default")
-    assert gate.reached.wait(15)
+    assert gate.reached.wait(60)
     one.close()
     gate.opened.set()
     eventually(lambda: has_ended(one))
@@ -244,7 +244,7 @@ def test_close_does_not_try_again_during_an_outage(dispatcher, enqueue, outage, 
     """Each try may take as long as a timeout, and the process is to end."""
     monkeypatch.setattr(breakers, "backoff", lambda failures, at_most: 600)
     outage.error = breakers.UnreachableError("Pusher is away.")
-    one = dispatcher(flush_timeout=15)
+    one = dispatcher()
     enqueue()
     one.wake("default")
     eventually(lambda: Delivery.objects.filter(attempts=1, claim=None).exists())

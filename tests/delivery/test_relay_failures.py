@@ -62,12 +62,12 @@ def test_a_failure_keeps_the_deliveries_and_says_why(enqueue, clock, outage, que
     ],
 )
 def test_whatever_may_pass_is_tried_again(server, settings, enqueue, clock, queue, failure):
-    settings.PUSHER_TIMEOUT = 0.2
+    settings.PUSHER_TIMEOUT = 1 if failure == "hang" else 30
     server.fail_with = failure
     enqueue(3)
     assert drain() == Tally(postponed=3)
     assert [(row.attempts, row.failed_at, bool(row.last_error)) for row in queue()] == [(1, None, True)] * 3
-    server.fail_with = None
+    server.fail_with, settings.PUSHER_TIMEOUT = None, 30
     clock.tick(1)
     assert drain() == Tally(sent=3)
     assert len(server.messages) == 3

@@ -17,7 +17,10 @@ from tests.testapp.models import Poll
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-THREAD = {"BACKEND": "pusherable.delivery.dispatchers.ThreadDispatcher"}
+THREAD = {
+    "BACKEND": "pusherable.delivery.dispatchers.ThreadDispatcher",
+    "OPTIONS": {"flush_timeout": 60},
+}
 
 
 class PollView(PusherDetailMixin, DetailView):
@@ -117,6 +120,7 @@ def test_an_event_is_kept_and_sent_when_pusher_is_back(away, how, reason, page, 
     failed = eventually(lambda: Delivery.objects.exclude(last_error="").first())
     assert re.search(reason, failed.last_error)
     assert AccessEvent.objects.get().status == "pending"
+    away.settings.PUSHER_TIMEOUT = 60
     back()
     eventually(queue_is_empty)
     assert [message.name for message in away.server.messages] == ["view"]
@@ -142,7 +146,7 @@ def test_ten_thousand_wakes_leave_nothing_behind(dispatcher, enqueue, gate):
     one = dispatcher()
     enqueue()
     one.wake("default")
-    assert gate.reached.wait(15)
+    assert gate.reached.wait(60)
     tracemalloc.start()
     try:
         for _ in range(10_000):
@@ -180,8 +184,8 @@ from pusherable.recording import record_access
 from pusherable.signals import events_delivered
 from tests.testapp.models import Poll
 
-# One connection in all, for which nobody waits longer than half a second.
-settings.DATABASES["default"]["OPTIONS"]["pool"] = {"max_size": 1, "min_size": 1, "timeout": 0.5}
+# One connection in all, for which nobody waits as long as the call lasts.
+settings.DATABASES["default"]["OPTIONS"]["pool"] = {"max_size": 1, "min_size": 1, "timeout": 20}
 connection = connections["default"]
 delivered, reached, opened = threading.Event(), threading.Event(), threading.Event()
 events_delivered.connect(lambda **kwargs: delivered.set(), weak=False)
@@ -189,7 +193,7 @@ events_delivered.connect(lambda **kwargs: delivered.set(), weak=False)
 class Gate:
     def send(self, messages):
         reached.set()
-        assert opened.wait(15)
+        assert opened.wait(60)
 """
 
 
@@ -203,11 +207,11 @@ record_access(poll, "view")
 record_access(poll, "update")  # the thread would need the connection that is in use here
 assert Delivery.objects.filter(attempts=0).count() == 2
 connection.close()
-assert reached.wait(15)
+assert reached.wait(60)
 assert Poll.objects.count() == 1  # while the call is under way
 connection.close()
 opened.set()
-assert delivered.wait(15)
+assert delivered.wait(60)
 assert not Delivery.objects.exists()  # when the thread has nothing to do
 connection.close()
 """,

@@ -293,7 +293,8 @@ def test_a_signal_leaves_whole_batches(start, log, keys, eventually, number):
         "pusherable_prune", "--no-input", "--older-than", "90d", "--batch-size", "100", "--sleep", "3000"
     )
     eventually(lambda: keys() == there[100:])
-    code, error = process.end(number)
+    process.interrupt(number)
+    code, error = process.end()
     assert code == 1
     assert "Stopped before everything was deleted." in error
     assert process.out[-1].startswith("Deleted 100 events"), process.out

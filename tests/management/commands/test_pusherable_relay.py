@@ -36,7 +36,7 @@ class Gate:
 
     def __call__(self, request):
         self.reached.set()
-        assert self.opened.wait(30)
+        assert self.opened.wait(60)
 
 
 class Terminal(StringIO):
@@ -69,9 +69,9 @@ def test_sends_what_waits_and_what_comes(server, enqueue, start):
     line = process.line("Sending")
     assert 'database "default", 100 deliveries to a claim, 8 calls at once. It looks every 0.1 s' in line
     assert ("when PostgreSQL notifies it" in line) is POSTGRES
-    server.wait_for_messages(25, timeout=30)
+    server.wait_for_messages(25, timeout=60)
     enqueue(5)
-    server.wait_for_messages(30, timeout=30)
+    server.wait_for_messages(30, timeout=60)
     assert process.end(signal.SIGTERM) == (0, "")
     assert re.fullmatch(r"Ended after .* s: 30 sent, 0 to be tried again, 0 failed.\n", process.out[-1])
     assert not Delivery.objects.exists()
@@ -94,7 +94,7 @@ def test_is_woken(server, poll, start, settings, eventually):
     process.line("Sending")
     for count in range(1, 4):
         record_access(poll, "view")
-        server.wait_for_messages(count, timeout=30)
+        server.wait_for_messages(count, timeout=60)
         if POSTGRES:
             eventually(is_asleep)
     assert process.end(signal.SIGTERM) == (0, "")
@@ -103,8 +103,8 @@ def test_is_woken(server, poll, start, settings, eventually):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_after_the_calls_in_hand(server, gate, enqueue, start, number):
     enqueue(50)
-    process = start("pusherable_relay", "--concurrency=1", PUSHER_TIMEOUT=30)
-    assert gate.reached.wait(30)
+    process = start("pusherable_relay", "--concurrency=1", PUSHER_TIMEOUT=120)
+    assert gate.reached.wait(60)
     process.interrupt(number)
     process.line("Ending, after the calls in hand.")
     gate.opened.set()
@@ -126,13 +126,14 @@ def test_a_call_that_hangs_is_waited_for_no_longer_than_its_timeout(server, enqu
     code, _ = process.end(signal.SIGTERM)
     assert code == 0
     row = Delivery.objects.get()
-    assert (row.claim, row.attempts) == (None, 1)
+    assert row.claim is None
+    assert row.last_error
 
 
 def test_a_second_interrupt_ends_it_at_once(server, gate, enqueue, start):
     enqueue(1)
-    process = start("pusherable_relay", PUSHER_TIMEOUT=30)
-    assert gate.reached.wait(30)
+    process = start("pusherable_relay", PUSHER_TIMEOUT=120)
+    assert gate.reached.wait(60)
     process.interrupt(signal.SIGINT)
     process.line("Ending")
     assert process.end(signal.SIGINT) == (-signal.SIGINT, "")
@@ -143,7 +144,7 @@ def test_copies_share_the_work(server, enqueue, start):
     for process in copies:
         process.line("Sending")
     enqueue(300)
-    server.wait_for_messages(300, timeout=30)
+    server.wait_for_messages(300, timeout=60)
     assert [process.end(signal.SIGTERM) for process in copies] == [(0, ""), (0, "")]
     assert len(server.messages) == 300
     assert sent_once(server)
@@ -176,8 +177,8 @@ def test_once_tells_by_its_exit_code_whether_all_was_sent(server, enqueue, start
 @pytest.mark.parametrize("left", [0, 40])
 def test_once_tells_that_it_was_stopped_before_all_was_sent(server, gate, enqueue, start, number, left):
     enqueue(10 + left)
-    process = start("pusherable_relay", "--once", "--concurrency=1", PUSHER_TIMEOUT=30)
-    assert gate.reached.wait(30)
+    process = start("pusherable_relay", "--once", "--concurrency=1", PUSHER_TIMEOUT=120)
+    assert gate.reached.wait(60)
     process.interrupt(number)
     process.line("Ending")
     gate.opened.set()
@@ -226,9 +227,9 @@ def test_once_takes_no_more_than_asked_for(recipient, enqueue):
 
 def test_reports_what_was_sent_and_how_late(recipient, enqueue, monkeypatch):
     monkeypatch.setattr(module, "REPORT_EVERY", 0)
-    enqueue(20)
+    enqueue(10)
     out = relay(stdout=Terminal("lag"), idle=600)
-    assert re.search(r"^20 sent, \d+\.\d/s, lag \d.* s, 0 to be tried again, 0 failed$", out, re.MULTILINE)
+    assert re.search(r"^10 sent, \d+\.\d/s, lag \d.* s, 0 to be tried again, 0 failed$", out, re.MULTILINE)
     assert out.count("lag") == 1, "and nothing where nothing was sent"
     assert "Ending, after the calls in hand.\n" in out
 
@@ -271,7 +272,7 @@ def test_runs_in_a_thread_which_may_handle_no_signals(recipient, enqueue):
 
     thread = threading.Thread(target=run)
     thread.start()
-    thread.join(30)
+    thread.join(60)
     assert "2 sent" in done[0]
 
 

@@ -34,8 +34,8 @@ def received(server):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_ends_in_good_order_and_goes_on_where_it_was(replay, server, number):
     keys = log(60)
-    first = replay("--after-id", "0", "--rate", "20/s")
-    server.wait_for_messages(1, timeout=30)
+    first = replay("--after-id", "0", "--rate", "1/s")
+    server.wait_for_messages(1, timeout=60)
     code, error = first.end(number)
     assert code == 128 + number
     assert not Delivery.objects.exists()
@@ -56,7 +56,7 @@ def test_the_chunk_in_hand_is_finished(replay, server):
     server.delay = 0.3
     keys = log(25, object_pk="1")  # of one object: one call after another
     process = replay("--after-id", "0")
-    server.wait_for_messages(1, timeout=30)
+    server.wait_for_messages(1, timeout=60)
     assert process.end(signal.SIGINT) == (0, "")
     assert received(server) == keys
 
