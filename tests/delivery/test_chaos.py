@@ -26,7 +26,7 @@ WRITERS = {"anna": "Thread", "bert": "Relay", "cora": "Thread", "dora": "Relay"}
 #: Kills, one a second; more if the writers take longer.
 KILLS = 20
 #: Events that are recorded between two of them, or on a slow machine nobody would ever get anywhere.
-BETWEEN = 250
+BETWEEN = 100
 #: Of what became of the calls: 20 % answer 500, 5 % time out (every other one having arrived), 1 % answer
 #: 200 with an error, as soketi does. A 500 that has delivered all the same is the same as "mute" to us.
 FAULTS = {
